@@ -1,0 +1,40 @@
+//! jwt-exporter: reads JSON Web Tokens where they are kept and tells Prometheus when each of them expires.
+//!
+//! # The tour
+//!
+//! The program is a house of five floors. A file imports from its own room and from lower floors only; a test holds us
+//! to it.
+//!
+//! | floor | rooms | what they may do |
+//! | --- | --- | --- |
+//! | 5 wiring | `main`, [`cli`], [`command`], [`config`], [`poller`] | everything: they put the others together |
+//! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
+//! | 3 clients | [`kubernetes`], [`http_client`], [`yaml`] | speak one protocol each |
+//! | 2 pure | [`jwt`], [`observation`], [`snapshot`], [`metrics`] | no I/O, no clock, no threads: `now` is an argument |
+//! | 1 vocabulary | [`time`], [`redacted`], [`published`], [`log`] | words that everybody uses |
+//!
+//! Data goes one way. A *source* lends the bytes of a value; [`jwt`] decodes them without trusting them; an
+//! [`observation`] keeps what is exposed, and absolute times, and nothing else of the token; the [`poller`], the only
+//! thread with state that changes, puts observations into a [`snapshot`] and publishes it whole through
+//! [`published::Published`]; the [`server`] encodes the metric families from the snapshot at each scrape.
+//!
+//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `tiny_http` in [`server`], `serde_yaml` in
+//! [`yaml`], `simplelog` in [`log`], `pico-args` in [`cli`], `prometheus` in [`metrics`].
+
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod http_client;
+pub mod jwt;
+pub mod kubernetes;
+pub mod log;
+pub mod metrics;
+pub mod observation;
+pub mod poller;
+pub mod published;
+pub mod redacted;
+pub mod server;
+pub mod snapshot;
+pub mod source;
+pub mod time;
+pub mod yaml;

@@ -1,0 +1,46 @@
+//! The one door to the YAML crate.
+//!
+//! `serde_yaml` reads the operator's own files: the configuration, kubeconfigs and manifests. Behind this module it can be
+//! replaced by a maintained fork with one line of Cargo.toml.
+
+use serde::de::DeserializeOwned;
+use std::fmt;
+
+/// Why a text is not the YAML that was asked for. `message` may quote scalars of the text: whoever reads a file that holds
+/// credentials shows [`line`](Self::line) alone.
+#[derive(Debug)]
+pub struct YamlError {
+    /// 1-based; `None` where the parser cannot tell.
+    pub line: Option<usize>,
+    /// 1-based; `None` where the parser cannot tell.
+    pub column: Option<usize>,
+    /// The parser's words, its position included.
+    pub message: String,
+}
+
+impl fmt::Display for YamlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for YamlError {}
+
+impl From<serde_yaml::Error> for YamlError {
+    fn from(error: serde_yaml::Error) -> Self {
+        let at = error.location();
+        Self {
+            line: at.as_ref().map(serde_yaml::Location::line),
+            column: at.as_ref().map(serde_yaml::Location::column),
+            message: error.to_string(),
+        }
+    }
+}
+
+/// Reads one document. More than one is an error.
+///
+/// # Errors
+/// What the text lacks to be a `T`.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    serde_yaml::from_str(text).map_err(YamlError::from)
+}
