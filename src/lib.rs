@@ -21,6 +21,9 @@
 //! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `tiny_http` in [`server`], `serde_yaml` in
 //! [`yaml`], `simplelog` in [`log`], `pico-args` in [`cli`], `prometheus` in [`metrics`].
 
+// In tests a panic is the verdict.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
 pub mod cli;
 pub mod command;
 pub mod config;
