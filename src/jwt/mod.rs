@@ -1,1 +1,18 @@
-//! jwt
+//! Decodes JSON Web Tokens without trusting them: compact serialization → JOSE header → claims set.
+//!
+//! Nothing here verifies a signature, reads a clock or keeps a token: an [`UnverifiedJwt`] borrows from the
+//! [`Decoder`]'s two buffers and is gone when the next token is decoded. Sources: RFC 7515 (JWS), RFC 7516 (JWE),
+//! RFC 7519 (JWT).
+
+mod claims;
+mod compact;
+mod decoder;
+mod error;
+pub mod json;
+mod pointer;
+
+pub use claims::{ClaimPaths, ClaimsSet, NumericDate};
+pub use compact::{MAX_TOKEN_BYTES, Segments, looks_like_jwt, without_decoration};
+pub use decoder::{Decoder, TokenType, UnverifiedJwt};
+pub use error::{DecodeError, JsonFault};
+pub use pointer::{JsonPointer, PointerError, push_token};

@@ -1,0 +1,201 @@
+//! Walks over the members and elements of a JSON text without building a tree.
+//!
+//! `serde_json` does the parsing; every value is lent as the text that stands in the document (`&RawValue`), so that a
+//! walk costs one pass and no allocation, and only what is wanted is read further. Skipped values are not entered
+//! recursively: [`MAX_DEPTH`] is checked beforehand.
+
+use super::JsonFault;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Arrays and objects within one another. Tokens of this world have two or three levels.
+pub const MAX_DEPTH: usize = 64;
+
+/// Reads bytes as UTF-8 JSON text of bounded depth.
+///
+/// # Errors
+/// [`JsonFault::NotUtf8`] and [`JsonFault::TooDeep`]; syntax is left to the walk.
+pub fn text(bytes: &[u8]) -> Result<&str, JsonFault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonFault::NotUtf8)?;
+    if depth(bytes) > MAX_DEPTH { Err(JsonFault::TooDeep) } else { Ok(text) }
+}
+
+/// The deepest nesting of brackets outside of strings; exact for JSON, some number for anything else.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for &byte in bytes {
+        if in_string {
+            (escaped, in_string) = (byte == b'\\' && !escaped, byte != b'"' || escaped);
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Calls `each` with every member of a JSON object: its name, and its value as it is written. A repeated name comes again.
+///
+/// # Errors
+/// [`JsonFault::NotAnObject`] and [`JsonFault::Syntax`]; what came before the fault has been seen by `each`.
+pub fn members<'a>(object: &'a str, each: impl FnMut(Cow<'a, str>, &'a str)) -> Result<(), JsonFault> {
+    if !object.trim_ascii_start().starts_with('{') {
+        return Err(not_this_shape(object));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    deserializer.deserialize_map(Members(each)).and_then(|()| deserializer.end()).map_err(fault)
+}
+
+/// Calls `each` with every element of a JSON array, as it is written.
+///
+/// # Errors
+/// As [`members`].
+pub fn elements<'a>(array: &'a str, each: impl FnMut(&'a str)) -> Result<(), JsonFault> {
+    if !array.trim_ascii_start().starts_with('[') {
+        return Err(not_this_shape(array));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(array);
+    deserializer.deserialize_seq(Elements(each)).and_then(|()| deserializer.end()).map_err(fault)
+}
+
+/// The text of a JSON string, borrowed unless it has escapes; `None` for any other value.
+#[must_use]
+pub fn string(value: &str) -> Option<Cow<'_, str>> {
+    if !value.starts_with('"') {
+        return None;
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(value);
+    deserializer.deserialize_str(Text).ok()
+}
+
+/// Another kind of JSON, or none at all?
+fn not_this_shape(text: &str) -> JsonFault {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => JsonFault::NotAnObject,
+        Err(error) => fault(error),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // what `map_err` hands over
+fn fault(error: serde_json::Error) -> JsonFault {
+    // The crate's own words may quote the document; the place is all that is kept. Lines are rare in a token.
+    JsonFault::Syntax { column: error.column() }
+}
+
+struct Members<F>(F);
+
+impl<'de, F: FnMut(Cow<'de, str>, &'de str)> Visitor<'de> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Text)? {
+            let value: &RawValue = map.next_value()?;
+            (self.0)(name, value.get());
+        }
+        Ok(())
+    }
+}
+
+struct Elements<F>(F);
+
+impl<'de, F: FnMut(&'de str)> Visitor<'de> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(value) = seq.next_element::<&RawValue>()? {
+            (self.0)(value.get());
+        }
+        Ok(())
+    }
+}
+
+/// A string that borrows from the document where it can. (`Cow<str>` itself always copies in serde.)
+struct Text;
+
+impl<'de> serde::de::DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn walk(object: &str) -> Result<Vec<(String, String)>, JsonFault> {
+        let mut seen = Vec::new();
+        members(object, |name, value| seen.push((name.into_owned(), value.to_owned()))).map(|()| seen)
+    }
+
+    #[test]
+    fn values_are_lent_as_they_are_written() {
+        let seen = walk(r#" {"a": 1.50, "b\u0062":[1, {"x":"}"}] ,"a":"\n"} "#).unwrap();
+        let seen: Vec<(&str, &str)> = seen.iter().map(|(a, b)| (&**a, &**b)).collect();
+        assert_eq!(seen, [("a", "1.50"), ("bb", r#"[1, {"x":"}"}]"#), ("a", r#""\n""#)]);
+    }
+
+    #[test]
+    fn other_shapes_and_no_shape() {
+        for text in ["[]", "null", "1", r#""x""#, " true"] {
+            assert_eq!(walk(text), Err(JsonFault::NotAnObject), "{text}");
+        }
+        for text in ["", "{", "{}}", "{} x", "x", r#"{"a":}"#, r#"{"a":1,}"#, "{'a':1}"] {
+            assert!(matches!(walk(text), Err(JsonFault::Syntax { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        assert_eq!(depth(br#"{"a":[[]],"b":"[[[[\"[["}"#), 3);
+        assert_eq!(depth(br#""\\"[[]]"#), 2);
+        let deep = "[".repeat(100_000);
+        assert_eq!(text(deep.as_bytes()), Err(JsonFault::TooDeep));
+        let just = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+        assert_eq!(text(just.as_bytes()), Ok(just.as_str()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(document in "\\PC{0,60}") {
+            let _ = walk(&document);
+            let _ = string(&document);
+            let _ = elements(&document, |_| ());
+        }
+    }
+}
