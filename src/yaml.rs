@@ -44,3 +44,11 @@ impl From<serde_yaml::Error> for YamlError {
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     serde_yaml::from_str(text).map_err(YamlError::from)
 }
+
+/// Reads one document through `seed`, for documents of any shape.
+///
+/// # Errors
+/// As [`parse`].
+pub fn seeded<'de, S: serde::de::DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, YamlError> {
+    seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(YamlError::from)
+}

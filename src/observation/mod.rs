@@ -1,1 +1,18 @@
-//! observation
+//! What is kept of a Secret: the text that its samples are made of, absolute times, and what could not be read.
+//!
+//! An [`Observer`] takes a [`SecretView`], decodes what it finds in it and makes a [`SecretObservation`]. Of a token
+//! nothing else stays: no segment, no signature, no claim that is not exposed. The bounds of the configuration are applied
+//! here, while decoding, so that no tenant's Secret can make us hold more than they allow.
+
+mod document;
+mod label_set;
+mod observer;
+mod reason;
+mod token;
+mod view;
+
+pub use label_set::{MAX_LABEL_BYTES, push_label};
+pub use observer::{Observer, Reading};
+pub use reason::Reason;
+pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
+pub use view::{DataValue, MAX_VALUE_BYTES, SecretView};

@@ -1,0 +1,98 @@
+//! Label sets in the text format, written once when a token is read and sent as they are at every scrape.
+//! (Prometheus, "Exposition formats", text-based format: label values escape `\`, `"` and the line feed.)
+
+/// A label value longer than this is cut: claims may be megabytes, and every scrape would carry them.
+pub const MAX_LABEL_BYTES: usize = 512;
+
+/// What a cut value ends in; it counts towards [`MAX_LABEL_BYTES`].
+const ELLIPSIS: &str = "…";
+
+/// Appends `name="value"`, escaped and cut.
+pub fn push_label(set: &mut String, name: &str, value: &str) {
+    set.push_str(name);
+    set.push_str("=\"");
+    push_value(set, value);
+    set.push('"');
+}
+
+fn push_value(set: &mut String, value: &str) {
+    let (kept, mark) = cut(value);
+    let mut rest = kept;
+    while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+        let (before, special) = rest.split_at(at);
+        set.push_str(before);
+        set.push_str(match special.as_bytes().first() {
+            Some(b'\\') => "\\\\",
+            Some(b'"') => "\\\"",
+            _ => "\\n",
+        });
+        rest = special.get(1..).unwrap_or_default();
+    }
+    set.push_str(rest);
+    set.push_str(mark);
+}
+
+/// The part of `value` that is kept, and what follows it.
+fn cut(value: &str) -> (&str, &'static str) {
+    if value.len() <= MAX_LABEL_BYTES {
+        return (value, "");
+    }
+    let end = value.floor_char_boundary(MAX_LABEL_BYTES - ELLIPSIS.len());
+    (value.get(..end).unwrap_or_default(), ELLIPSIS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn label(value: &str) -> String {
+        let mut set = String::new();
+        push_label(&mut set, "a", value);
+        set
+    }
+
+    /// What a scraper makes of it.
+    fn read_back(set: &str) -> String {
+        let quoted = set.strip_prefix("a=\"").and_then(|rest| rest.strip_suffix('"')).unwrap();
+        let mut value = String::new();
+        let mut characters = quoted.chars();
+        while let Some(character) = characters.next() {
+            value.push(match character {
+                '\\' => match characters.next().unwrap() {
+                    'n' => '\n',
+                    other => other,
+                },
+                other => other,
+            });
+        }
+        value
+    }
+
+    #[test]
+    fn the_three_special_characters() {
+        assert_eq!(label("a\\b\"c\nd\te"), "a=\"a\\\\b\\\"c\\nd\te\"");
+        assert_eq!(label(""), "a=\"\"");
+    }
+
+    #[test]
+    fn long_values_are_cut_at_a_character() {
+        assert_eq!(read_back(&label(&"x".repeat(512))).len(), 512);
+        let cut = read_back(&label(&"x".repeat(513)));
+        assert_eq!(cut, format!("{}…", "x".repeat(509)));
+        let cut = read_back(&label(&"é".repeat(400)));
+        assert_eq!(cut, format!("{}…", "é".repeat(254)));
+    }
+
+    proptest! {
+        #[test]
+        fn values_read_back(value in "(?s).{0,300}") {
+            let read = read_back(&label(&value));
+            if value.len() <= MAX_LABEL_BYTES {
+                prop_assert_eq!(read, value);
+            } else {
+                prop_assert!(read.len() <= MAX_LABEL_BYTES && read.ends_with('…'));
+            }
+        }
+    }
+}

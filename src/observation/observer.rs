@@ -1,0 +1,368 @@
+//! From a Secret to what is kept of it.
+
+use super::document::{self, DocumentFault};
+use super::token::location;
+use super::view::ValueFault;
+use super::{Bounds, DataValue, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView, TokenError, TokenObservation};
+use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
+use std::ops::ControlFlow;
+use zeroize::Zeroize as _;
+
+/// How tokens are read: the part of the configuration that this room needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Where the claims without a registered name stand.
+    pub claims: ClaimPaths,
+    /// What one Secret may cost us.
+    pub bounds: Bounds,
+}
+
+/// Looks into one Secret after the other. It owns the buffers, so that a Secret costs no allocation but for what is kept.
+pub struct Observer {
+    reading: Reading,
+    decoder: Decoder,
+    value: Vec<u8>,
+    text: String,
+}
+
+impl Observer {
+    /// An observer with empty buffers.
+    #[must_use]
+    pub fn new(reading: Reading) -> Self {
+        Self { reading, decoder: Decoder::default(), value: Vec::new(), text: String::new() }
+    }
+
+    /// What is to be kept of `secret`: `None` if it holds no token and nobody said that it should.
+    ///
+    /// The annotation names the data keys; without it every value that looks like a token is read, and every document
+    /// is searched for some.
+    pub fn observe(&mut self, secret: &SecretView<'_>) -> Option<SecretObservation> {
+        let mut found = Findings::new(secret, self.reading.bounds);
+        let mut keys = secret.annotation.into_iter().flat_map(named_keys).peekable();
+        let annotated = keys.peek().is_some();
+        for key in keys {
+            match secret.data.iter().find(|(name, _)| name == key) {
+                Some((_, value)) => self.read(key, value, true, &mut found),
+                None => found.error(key, Reason::MissingKey, missing_key(secret)),
+            }
+        }
+        if !annotated {
+            for (key, value) in secret.data.iter().filter(|(_, value)| value.is_worth_a_look()) {
+                self.read(key, value, false, &mut found);
+            }
+        }
+        if found.is_empty() {
+            if !secret.picked {
+                return None;
+            }
+            found.error("", Reason::NoToken, no_token(secret));
+        }
+        Some(found.into_observation(secret))
+    }
+
+    /// Reads one value. Only a `wanted` one, named by somebody, is an error if it holds no token.
+    fn read(&mut self, key: &str, value: &DataValue<'_>, wanted: bool, found: &mut Findings<'_>) {
+        let Self { reading, decoder, value: buffer, text } = self;
+        let bytes = match value.bytes(buffer) {
+            Ok(bytes) => bytes,
+            Err(fault) => {
+                if wanted {
+                    let (reason, detail) = value_fault(&fault);
+                    found.error(key, reason, detail);
+                }
+                return;
+            }
+        };
+        let bare = without_decoration(bytes);
+        let mut not_a_token = None;
+        if wanted || looks_like_jwt(bare) {
+            match decoder.decode(bare, &reading.claims) {
+                Ok(jwt) => return found.token(key, &jwt, text),
+                Err(error) => not_a_token = Some(error),
+            }
+        }
+        let before = found.len();
+        let end = document::search(bare, &mut |pointer, value| {
+            let place = format!("{key}{pointer}");
+            match decoder.decode(value, &reading.claims) {
+                Ok(jwt) => found.token(&place, &jwt, text),
+                Err(error) => found.decode_error(&place, &error),
+            }
+            if found.overflown { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match (end, not_a_token) {
+            (Err(DocumentFault::NoDocument), Some(error)) => found.decode_error(key, &error),
+            (Err(fault), _) if wanted => found.error(key, Reason::InvalidDocument, fault.to_string()),
+            (Ok(()), _) if wanted && found.len() == before => {
+                found.error(key, Reason::NoToken, "the document holds no token".into());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.value.zeroize();
+    }
+}
+
+/// What has been found in one Secret so far.
+struct Findings<'a> {
+    secret: &'a SecretView<'a>,
+    bounds: Bounds,
+    tokens: Vec<(Box<str>, TokenObservation)>,
+    errors: Vec<(Box<str>, TokenError)>,
+    places: usize,
+    overflown: bool,
+}
+
+impl<'a> Findings<'a> {
+    fn new(secret: &'a SecretView<'a>, bounds: Bounds) -> Self {
+        Self { secret, bounds, tokens: Vec::new(), errors: Vec::new(), places: 0, overflown: false }
+    }
+
+    fn len(&self) -> usize {
+        self.tokens.len() + self.errors.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes one of the places that the bound allows, for a token or for an error in place of one.
+    fn takes_place(&mut self) -> bool {
+        self.overflown |= self.places == self.bounds.max_tokens_per_secret;
+        self.places += usize::from(!self.overflown);
+        !self.overflown
+    }
+
+    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, text: &mut String) {
+        if !self.takes_place() {
+            return;
+        }
+        let location = location(self.secret.namespace, self.secret.name, key);
+        let (token, joined) = TokenObservation::new(jwt, &location, self.bounds, text);
+        self.tokens.push((key.into(), token));
+        if jwt.token_type == TokenType::Jwe {
+            self.beside(key, Reason::Encrypted, "an encrypted token (JWE): its claims cannot be read".into());
+        }
+        if jwt.claims.has_invalid_date() {
+            let dates =
+                [("exp", jwt.claims.expires), ("iat", jwt.claims.issued), ("nbf", jwt.claims.not_before)].into_iter();
+            let names: Vec<&str> =
+                dates.filter(|(_, date)| *date == crate::jwt::NumericDate::Invalid).map(|(name, _)| name).collect();
+            self.beside(key, Reason::InvalidClaims, format!("no date is in: {}", names.join(", ")));
+        }
+        if joined {
+            let detail = format!(
+                "more than {} series: its roles and scopes are joined into one (max_series_per_token)",
+                self.bounds.max_series_per_token
+            );
+            self.beside(key, Reason::TooManySeries, detail);
+        }
+    }
+
+    fn decode_error(&mut self, key: &str, error: &DecodeError) {
+        self.error(key, Reason::from(error), error.to_string());
+    }
+
+    fn error(&mut self, key: &str, reason: Reason, detail: String) {
+        if self.takes_place() {
+            self.beside(key, reason, detail);
+        }
+    }
+
+    fn beside(&mut self, key: &str, reason: Reason, detail: String) {
+        let location = location(self.secret.namespace, self.secret.name, key);
+        self.errors.push((key.into(), TokenError { location: location.into(), reason, detail: detail.into() }));
+    }
+
+    fn into_observation(mut self, secret: &SecretView<'_>) -> SecretObservation {
+        if self.overflown {
+            let most = self.bounds.max_tokens_per_secret;
+            let detail = format!("only the first {most} tokens of this Secret are shown (max_tokens_per_secret)");
+            self.beside("", Reason::TooManyTokens, detail);
+        }
+        self.tokens.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // A place named twice (a repeated member): the last one counts.
+        self.tokens.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                std::mem::swap(next, kept);
+            }
+            same
+        });
+        self.errors.sort_by(|(a, left), (b, right)| (a, left.reason).cmp(&(b, right.reason)));
+        self.errors.dedup_by(|(a, left), (b, right)| a == b && left.reason == right.reason);
+        SecretObservation {
+            namespace: secret.namespace.into(),
+            name: secret.name.into(),
+            tokens: self.tokens.into_iter().map(|(_, token)| token).collect(),
+            errors: self.errors.into_iter().map(|(_, error)| error).collect(),
+            version: secret.version,
+        }
+    }
+}
+
+/// The data keys of an annotation, each once.
+fn named_keys(annotation: &str) -> impl Iterator<Item = &str> {
+    let keys = || annotation.split(',').map(str::trim).filter(|key| !key.is_empty());
+    keys().enumerate().filter(move |(at, key)| !keys().take(*at).any(|before| before == *key)).map(|(_, key)| key)
+}
+
+fn value_fault(fault: &ValueFault) -> (Reason, String) {
+    match fault {
+        ValueFault::TooLarge { bytes } => {
+            (Reason::TooLarge, format!("{bytes} bytes are more than the {MAX_VALUE_BYTES} that are looked into"))
+        }
+        ValueFault::NotBase64 => (Reason::NotAJwt, "the value under `data` is not base64".into()),
+    }
+}
+
+fn missing_key(secret: &SecretView<'_>) -> String {
+    format!("the annotation names a data key that is not there; {}", keys_of(secret))
+}
+
+fn no_token(secret: &SecretView<'_>) -> String {
+    format!("nothing in it looks like a token; {}", keys_of(secret))
+}
+
+fn keys_of(secret: &SecretView<'_>) -> String {
+    const SHOWN: usize = 8;
+    if secret.data.is_empty() {
+        return "it has no data".into();
+    }
+    let names: Vec<&str> = secret.data.iter().take(SHOWN).map(|(key, _)| &**key).collect();
+    let more = if secret.data.len() > SHOWN { ", …" } else { "" };
+    format!("it has: {}{more}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+    fn token(claims: &str) -> String {
+        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#), URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 3, max_series_per_token: 4 };
+
+    fn observe(annotation: Option<&str>, data: &[(&str, &str)], picked: bool) -> Option<SecretObservation> {
+        let data: Vec<_> =
+            data.iter().map(|(key, value)| ((*key).into(), DataValue::Base64(STANDARD.encode(value).into()))).collect();
+        let view = SecretView { namespace: "ns", name: "s", annotation, data: &data, picked, version: 1 };
+        Observer::new(Reading { claims: ClaimPaths::default(), bounds: BOUNDS }).observe(&view)
+    }
+
+    /// Locations of the tokens, and locations with reasons of the errors.
+    fn found(observation: &SecretObservation) -> (Vec<String>, Vec<(String, &'static str)>) {
+        let key = |location: &str| {
+            let rest = location.strip_prefix("secret_key=\"").unwrap();
+            assert!(rest.ends_with(r#",secret_name="s",secret_namespace="ns""#), "{rest}");
+            rest.split('"').next().unwrap().to_owned()
+        };
+        (
+            observation.tokens.iter().map(|token| key(token.location())).collect(),
+            observation.errors.iter().map(|error| (key(&error.location), error.reason.as_str())).collect(),
+        )
+    }
+
+    fn expect(annotation: Option<&str>, data: &[(&str, &str)], tokens: &[&str], errors: &[(&str, &str)]) {
+        let observation = observe(annotation, data, true).unwrap();
+        let (found_tokens, found_errors) = found(&observation);
+        assert_eq!(found_tokens, tokens, "{observation:?}");
+        let found_errors: Vec<_> = found_errors.iter().map(|(key, reason)| (key.as_str(), *reason)).collect();
+        assert_eq!(found_errors, errors, "{observation:?}");
+    }
+
+    #[test]
+    fn the_annotation_names_the_keys() {
+        let t = token("{}");
+        expect(Some("b"), &[("a", &t), ("b", &t)], &["b"], &[]);
+        expect(Some(" b , a,b,"), &[("a", &t), ("b", &t)], &["a", "b"], &[]);
+        expect(Some("c,a"), &[("a", &t)], &["a"], &[("c", "missing_key")]);
+        expect(Some("a"), &[], &[], &[("a", "missing_key")]);
+        expect(Some(" , "), &[("a", &t)], &["a"], &[]);
+    }
+
+    #[test]
+    fn without_annotation_every_value_is_looked_at() {
+        let t = token("{}");
+        expect(None, &[("a", &t), ("b", "password"), ("c", &format!("Bearer {t}\n"))], &["a", "c"], &[]);
+        expect(None, &[("b", "password"), ("h", "www.example.com")], &[], &[("", "no_token")]);
+        expect(None, &[], &[], &[("", "no_token")]);
+        expect(None, &[("a", "eyJhbGciOiJub25lIn0=.e30.")], &[], &[("a", "invalid_header")]);
+    }
+
+    #[test]
+    fn nobody_picked_it() {
+        assert_eq!(observe(None, &[("b", "password")], false), None);
+        assert_eq!(observe(None, &[("b", "{\"broken\":")], false), None);
+        assert!(observe(None, &[("a", &token("{}"))], false).is_some());
+        assert!(observe(Some("a"), &[], false).is_some());
+    }
+
+    #[test]
+    fn every_reason_of_a_named_value() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+        for (value, reason) in [
+            (String::new(), "no_token"),
+            ("hello".into(), "not_a_jwt"),
+            ("a.b".into(), "not_a_jwt"),
+            (format!("{header}.e30.*"), "not_a_jwt"),
+            ("e30.e30.".into(), "invalid_header"),
+            (format!("{header}.W10."), "invalid_claims"),
+            ("{\"a\":".into(), "invalid_document"),
+            ("{\"a\":\"b\"}".into(), "no_token"),
+            ("x".repeat(300_000), "too_large"),
+            ("x".repeat(1_100_000), "too_large"),
+        ] {
+            expect(Some("k"), &[("k", &value)], &[], &[("k", reason)]);
+        }
+    }
+
+    #[test]
+    fn errors_beside_a_token() {
+        expect(None, &[("k", &token(r#"{"exp":"soon"}"#))], &["k"], &[("k", "invalid_claims")]);
+        expect(None, &[("k", &token(r#"{"roles":["1","2","3","4","5"]}"#))], &["k"], &[("k", "too_many_series")]);
+        let jwe = format!("{}.a2V5.aXY.Y2lwaGVy.dGFn", URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP"}"#));
+        expect(None, &[("k", &jwe)], &["k"], &[("k", "encrypted")]);
+    }
+
+    #[test]
+    fn documents_are_searched() {
+        let t = token("{}");
+        let document = format!(r#"{{"b":{{"c":"{t}"}},"a":"{t}","x":"eyJ4IjoxfQ.e30."}}"#);
+        let errors = [("k/x", "invalid_header")];
+        expect(None, &[("k", &document)], &["k/a", "k/b/c"], &errors);
+        expect(Some("k"), &[("k", &document)], &["k/a", "k/b/c"], &errors);
+    }
+
+    #[test]
+    fn tokens_of_one_secret_are_bounded() {
+        let t = token("{}");
+        let data: Vec<(String, &str)> = (0..9).map(|n| (format!("k{n}"), t.as_str())).collect();
+        let data: Vec<(&str, &str)> = data.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+        expect(None, &data, &["k0", "k1", "k2"], &[("", "too_many_tokens")]);
+        expect(None, &data[..3], &["k0", "k1", "k2"], &[]);
+        let document = format!("[{}]", vec![format!("\"{t}\""); 1000].join(","));
+        expect(Some("d"), &[("d", &document)], &["d/0", "d/1", "d/2"], &[("", "too_many_tokens")]);
+        expect(
+            Some("a,b,c,d"),
+            &[],
+            &[],
+            &[("", "too_many_tokens"), ("a", "missing_key"), ("b", "missing_key"), ("c", "missing_key")],
+        );
+    }
+
+    #[test]
+    fn a_repeated_place_counts_once() {
+        let document = format!(r#"{{"a":"{}","a":"{}"}}"#, token(r#"{"exp":1}"#), token(r#"{"exp":2}"#));
+        let observation = observe(None, &[("k", &document)], true).unwrap();
+        assert_eq!(observation.tokens.len(), 1);
+        assert_eq!(observation.tokens[0].expires, Some(crate::time::UnixSeconds(2)));
+    }
+}

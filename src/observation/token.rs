@@ -1,0 +1,240 @@
+//! What is kept of one token and of one Secret, in as few bytes as its samples need.
+
+use super::{Reason, push_label};
+use crate::jwt::{TokenType, UnverifiedJwt};
+use crate::time::UnixSeconds;
+use std::fmt;
+
+/// The bounds that hold for each Secret and each token by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Tokens (and errors) of one Secret beyond this are left out.
+    pub max_tokens_per_secret: usize,
+    /// A token with more combinations of role and scope becomes one series with joined values.
+    pub max_series_per_token: usize,
+}
+
+/// One Secret that holds tokens, or was expected to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SecretObservation {
+    /// Empty for a file.
+    pub namespace: Box<str>,
+    /// Of a file, its path.
+    pub name: Box<str>,
+    /// Sorted by key.
+    pub tokens: Box<[TokenObservation]>,
+    /// Sorted by key.
+    pub errors: Box<[TokenError]>,
+    /// Tells one state of the object from another; see [`SecretView::version`](super::SecretView::version).
+    pub version: u64,
+}
+
+/// Why a token, or a whole Secret (then the key is empty), is not shown or not in full.
+#[derive(PartialEq, Eq)]
+pub struct TokenError {
+    /// The location labels as text.
+    pub location: Box<str>,
+    /// The code behind the label `reason`.
+    pub reason: Reason,
+    /// The same for people. Holds no piece of a value.
+    pub detail: Box<str>,
+}
+
+impl fmt::Debug for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{}}} {}: {}", self.location, self.reason.as_str(), self.detail)
+    }
+}
+
+/// One token: its labels as they go out, and its times.
+///
+/// The text holds, one after the other, `algorithm="…",` · the labels from `audience` to `name` · the location · `subject` ·
+/// and per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TokenObservation {
+    text: Box<str>,
+    algorithm_end: u32,
+    head_end: u32,
+    location_end: u32,
+    tail_end: u32,
+    series: u32,
+    /// Signed or encrypted.
+    pub token_type: TokenType,
+    /// `exp`.
+    pub expires: Option<UnixSeconds>,
+    /// `iat`.
+    pub issued: Option<UnixSeconds>,
+    /// `nbf`.
+    pub not_before: Option<UnixSeconds>,
+}
+
+/// The place of a token as labels, the same in every family that speaks of it.
+pub(super) fn location(namespace: &str, name: &str, key: &str) -> String {
+    let mut set = String::with_capacity(64 + namespace.len() + name.len() + key.len());
+    push_label(&mut set, "secret_key", key);
+    set.push(',');
+    push_label(&mut set, "secret_name", name);
+    set.push(',');
+    push_label(&mut set, "secret_namespace", namespace);
+    set
+}
+
+impl TokenObservation {
+    /// Writes down what is exposed of `jwt`. The second value tells whether its series had to be joined.
+    pub(super) fn new(jwt: &UnverifiedJwt<'_>, location: &str, bounds: Bounds, scratch: &mut String) -> (Self, bool) {
+        let claims = &jwt.claims;
+        let text = scratch;
+        text.clear();
+        push_label(text, "algorithm", &jwt.algorithm);
+        text.push(',');
+        let algorithm_end = text.len();
+        for (name, value) in [
+            ("audience", &claims.audience),
+            ("email", &claims.email),
+            ("id", &claims.id),
+            ("issuer", &claims.issuer),
+            ("name", &claims.name),
+        ] {
+            push_label(text, name, value);
+            text.push(',');
+        }
+        let head_end = text.len();
+        text.push_str(location);
+        let location_end = text.len();
+        push_label(text, "subject", &claims.subject);
+        let tail_end = text.len();
+
+        let combinations = claims.roles.len().max(1).saturating_mul(claims.scopes.len().max(1));
+        let joined = combinations > bounds.max_series_per_token;
+        if joined {
+            push_series(text, &claims.roles.join(","), &claims.scopes.join(","));
+        } else {
+            for scope in or_empty(&claims.scopes) {
+                for role in or_empty(&claims.roles) {
+                    push_series(text, role, scope);
+                }
+            }
+        }
+        let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let token = Self {
+            text: Box::from(text.as_str()),
+            algorithm_end: short(algorithm_end),
+            head_end: short(head_end),
+            location_end: short(location_end),
+            tail_end: short(tail_end),
+            series: if joined { 1 } else { short(combinations) },
+            token_type: jwt.token_type,
+            expires: claims.expires.at(),
+            issued: claims.issued.at(),
+            not_before: claims.not_before.at(),
+        };
+        (token, joined)
+    }
+
+    fn part(&self, from: u32, to: u32) -> &str {
+        self.text.get(from as usize..to as usize).unwrap_or_default()
+    }
+
+    /// `algorithm="…",`
+    #[must_use]
+    pub fn algorithm(&self) -> &str {
+        self.part(0, self.algorithm_end)
+    }
+
+    /// The labels before `role` in the order of the alphabet, `algorithm` to `name`, with a comma behind.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        self.part(0, self.head_end)
+    }
+
+    /// `secret_key="…",secret_name="…",secret_namespace="…"`
+    #[must_use]
+    pub fn location(&self) -> &str {
+        self.part(self.head_end, self.location_end)
+    }
+
+    /// `subject="…"`
+    #[must_use]
+    pub fn tail(&self) -> &str {
+        self.part(self.location_end, self.tail_end)
+    }
+
+    /// Per series `role="…",scope="…",`.
+    pub fn series(&self) -> impl Iterator<Item = &str> {
+        self.text.get(self.tail_end as usize..).unwrap_or_default().split_terminator('\n')
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn series_count(&self) -> usize {
+        self.series as usize
+    }
+}
+
+fn or_empty<'a, T: AsRef<str>>(texts: &'a [T]) -> impl Iterator<Item = &'a str> + Clone {
+    texts.iter().map(AsRef::as_ref).chain(texts.is_empty().then_some(""))
+}
+
+fn push_series(text: &mut String, role: &str, scope: &str) {
+    push_label(text, "role", role);
+    text.push(',');
+    push_label(text, "scope", scope);
+    text.push_str(",\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::ClaimsSet;
+
+    const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 4 };
+
+    fn observe(claims: ClaimsSet<'_>) -> (TokenObservation, bool) {
+        let jwt = UnverifiedJwt { token_type: TokenType::Jws, algorithm: "RS256".into(), claims };
+        TokenObservation::new(&jwt, &location("ns", "s", "k"), BOUNDS, &mut String::new())
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_labels_of_a_sample() {
+        let (token, joined) = observe(ClaimsSet {
+            audience: "aud".into(),
+            email: "e".into(),
+            id: "i".into(),
+            issuer: "iss".into(),
+            name: "n\n".into(),
+            subject: "s".into(),
+            ..ClaimsSet::default()
+        });
+        assert!(!joined);
+        assert_eq!(token.algorithm(), r#"algorithm="RS256","#);
+        assert_eq!(token.head(), r#"algorithm="RS256",audience="aud",email="e",id="i",issuer="iss",name="n\n","#);
+        assert_eq!(token.location(), r#"secret_key="k",secret_name="s",secret_namespace="ns""#);
+        assert_eq!(token.tail(), r#"subject="s""#);
+        assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="",scope="","#]);
+    }
+
+    #[test]
+    fn one_series_per_role_and_scope() {
+        let texts = |texts: &[&'static str]| texts.iter().map(|text| (*text).into()).collect::<Vec<_>>();
+        let (token, joined) =
+            observe(ClaimsSet { roles: texts(&["r", "q"]), scopes: texts(&["a", "b"]), ..ClaimsSet::default() });
+        let series: Vec<_> = token.series().collect();
+        assert_eq!(
+            series,
+            [r#"role="r",scope="a","#, r#"role="q",scope="a","#, r#"role="r",scope="b","#, r#"role="q",scope="b","#]
+        );
+        assert_eq!((token.series_count(), joined), (4, false));
+
+        let (token, joined) =
+            observe(ClaimsSet { roles: texts(&["r", "q", "p"]), scopes: texts(&["a", "b"]), ..ClaimsSet::default() });
+        assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="r,q,p",scope="a,b","#]);
+        assert_eq!((token.series_count(), joined), (1, true));
+    }
+
+    #[test]
+    fn a_joined_list_does_not_need_its_full_length() {
+        let scopes = (0..20_000).map(|n| format!("scope-{n}").into()).collect();
+        let (token, _) = observe(ClaimsSet { scopes, ..ClaimsSet::default() });
+        assert!(token.text.len() < 1_000);
+    }
+}
