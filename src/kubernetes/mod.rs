@@ -1,1 +1,4 @@
 //! kubernetes
+
+pub mod list;
+pub mod object;
