@@ -1,1 +1,74 @@
-//! config
+//! What the operator asked for, checked once: nothing downstream validates again.
+//!
+//! The text goes through [`yaml::Node`](crate::yaml::Node), where every value still knows its place in the file, into the
+//! checked [`Config`]. `file` holds the shape on disk, key by key; each checked type has its own file. A mistake is one
+//! [`ConfigError`] with file, line, column, key, what was expected and what was found.
+//!
+//! - Paths and globs are relative to the working directory, as with other tools, not to the configuration's folder.
+//! - A key without a value (`address:`) is a key that is not there: its default counts.
+//! - Nothing here reads the environment by itself: `~` and `$VAR` are looked up by the caller's closure, so a text and
+//!   that closure alone decide the result.
+
+mod address;
+mod duration;
+mod error;
+mod expansion;
+mod file;
+mod load;
+mod name;
+mod reader;
+mod selector;
+
+pub use address::{ListenAddress, ListenHost};
+pub use duration::{parse as parse_duration, written as written_duration};
+pub use error::{ConfigError, ConfigProblem, Expected};
+pub use expansion::{ExpansionError, Lookup, environment, expand};
+pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
+pub use selector::LabelSelector;
+
+use crate::jwt::ClaimPaths;
+use crate::observation::{Bounds, Reading};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A configuration that holds together. [`Config::default`] is that of an empty file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where `/metrics` is served.
+    pub address: ListenAddress,
+    /// A Secret is taken if any of them matches. Empty: every Secret is taken.
+    pub label_selectors: Vec<LabelSelector>,
+    /// From the start of one poll to the start of the next.
+    pub polling_interval: Duration,
+    /// `None`: the service account of the pod we run in.
+    pub kubeconfig_path: Option<PathBuf>,
+    /// The annotation whose value names the data keys of a Secret.
+    pub annotation_key: String,
+    /// `false`: no API server is ever called.
+    pub kubernetes: bool,
+    /// Globs of files that hold Secret manifests, relative to the working directory.
+    pub manifests: Vec<String>,
+    /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
+    pub reading: Reading,
+    /// Series of one of the reference's families, in all.
+    pub max_series: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            address: ListenAddress { host: ListenHost::Any, port: 8080 },
+            label_selectors: vec![LabelSelector::reference_default()],
+            polling_interval: Duration::from_secs(3600),
+            kubeconfig_path: None,
+            annotation_key: "jwt-exporter/secret-key".to_owned(),
+            kubernetes: true,
+            manifests: Vec::new(),
+            reading: Reading {
+                claims: ClaimPaths::default(),
+                bounds: Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
+            },
+            max_series: 250_000,
+        }
+    }
+}

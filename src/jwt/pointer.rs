@@ -88,6 +88,16 @@ impl JsonPointer {
     }
 }
 
+/// The written form, escaped.
+impl fmt::Display for JsonPointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        push_token(&mut text, &self.first);
+        self.rest.iter().for_each(|token| push_token(&mut text, token));
+        f.write_str(&text)
+    }
+}
+
 /// RFC 6901, section 4: digits without a leading zero. `-` is the element behind the last, which never is there.
 fn index(token: &str) -> Option<usize> {
     let plain = token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
@@ -129,6 +139,13 @@ mod tests {
     /// The document of RFC 6901, section 5.
     const RFC: &str =
         r#"{"foo": ["bar", "baz"],"": 0,"a/b": 1,"c%d": 2,"e^f": 3,"g|h": 4,"i\\j": 5,"k\"l": 6," ": 7,"m~n": 8}"#;
+
+    #[test]
+    fn a_pointer_is_written_as_it_was_read() {
+        for text in ["/", "/a", "/a/0/b", "/a~1b/m~0n", "//"] {
+            assert_eq!(text.parse::<JsonPointer>().unwrap().to_string(), text);
+        }
+    }
 
     fn lookup<'a>(document: &'a str, pointer: &str) -> Option<&'a str> {
         let pointer: JsonPointer = pointer.parse().unwrap();

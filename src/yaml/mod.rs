@@ -2,8 +2,18 @@
 //!
 //! `serde_yaml` reads the operator's own files: the configuration, kubeconfigs and manifests. Behind this module it can be
 //! replaced by a maintained fork with one line of Cargo.toml.
+//!
+//! - [`parse`]: one document as a type that derives `Deserialize`;
+//! - [`documents`]: the documents of a stream, each with the line where it begins;
+//! - [`Node`] and [`locate`]: one document as a tree, and where in the text a part of it stands.
 
-use serde::de::DeserializeOwned;
+mod documents;
+mod node;
+
+pub use documents::{Document, documents};
+pub use node::{MAX_NODES, Node, Step, locate};
+
+use serde::de::{DeserializeOwned, DeserializeSeed};
 use std::fmt;
 
 /// Why a text is not the YAML that was asked for. `message` may quote scalars of the text: whoever reads a file that holds
@@ -49,6 +59,6 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 ///
 /// # Errors
 /// As [`parse`].
-pub fn seeded<'de, S: serde::de::DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, YamlError> {
+pub fn seeded<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, YamlError> {
     seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(YamlError::from)
 }

@@ -1,0 +1,73 @@
+//! `-check-config`: what this configuration would do, in plain lines.
+
+use crate::config::{Config, ListenHost, Loaded, written_duration};
+use crate::jwt::{ClaimPaths, JsonPointer};
+use crate::log::escape;
+use std::fmt::Write;
+
+/// The whole answer. Calls nobody and opens nothing: it says what is configured, not what would be found.
+pub(super) fn report(loaded: &Loaded) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_report(loaded, &mut text);
+    text
+}
+
+fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
+    let config = &loaded.config;
+    if loaded.from_file {
+        writeln!(out, "{} is valid.", escape(&loaded.path))?;
+    } else {
+        writeln!(out, "There is no {}: the defaults hold.", escape(&loaded.path))?;
+    }
+    let everywhere = if config.address.host == ListenHost::Any { " (every interface, IPv6 and IPv4)" } else { "" };
+    writeln!(out, "Serves metrics at {}{everywhere}.", config.address)?;
+    writeln!(out, "Polls every {}.", written_duration(config.polling_interval))?;
+    write_kubernetes(config, out)?;
+    for glob in &config.manifests {
+        writeln!(out, "Manifests: reads {}.", escape(glob))?;
+    }
+    write_claims(&config.reading.claims, out)?;
+    writeln!(
+        out,
+        "Bounds: {} tokens per Secret, {} series per token, {} series in all.",
+        config.reading.bounds.max_tokens_per_secret, config.reading.bounds.max_series_per_token, config.max_series
+    )
+}
+
+fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
+    if !config.kubernetes {
+        return writeln!(out, "Kubernetes: calls no API server.");
+    }
+    match &config.kubeconfig_path {
+        None => writeln!(out, "Kubernetes: the cluster it runs in, by the pod's service account.")?,
+        Some(path) => writeln!(out, "Kubernetes: the current context of {}.", escape(&path.to_string_lossy()))?,
+    }
+    match config.label_selectors.as_slice() {
+        [] => writeln!(out, "  takes every Secret")?,
+        [first, others @ ..] => {
+            writeln!(out, "  takes Secrets with {}", escape(first.as_str()))?;
+            for other in others {
+                writeln!(out, "  or with {}", escape(other.as_str()))?;
+            }
+        }
+    }
+    writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
+}
+
+fn write_claims(claims: &ClaimPaths, out: &mut String) -> std::fmt::Result {
+    let all = [("scope", &claims.scope), ("role", &claims.role), ("name", &claims.name), ("email", &claims.email)];
+    for (label, pointers) in all {
+        writeln!(out, "Label {label}: from {}.", in_words(pointers))?;
+    }
+    Ok(())
+}
+
+fn in_words(pointers: &[JsonPointer]) -> String {
+    match pointers {
+        [] => "nothing, it stays empty".to_owned(),
+        _ => {
+            pointers.iter().map(|pointer| escape(&pointer.to_string()).into_owned()).collect::<Vec<_>>().join(", else ")
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
+
+use super::reader::{Fault, Reader};
+use super::{Config, Expected, LabelSelector, ListenAddress, Lookup, duration, expand, name};
+use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
+use crate::yaml::Node;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const KEYS: &[&str] = &[
+    "address",
+    "label_selectors",
+    "polling_interval",
+    "kubeconfig_path",
+    "annotation_key",
+    "kubernetes",
+    "manifests",
+    "claims",
+    "max_tokens_per_secret",
+    "max_series_per_token",
+    "max_series",
+];
+
+const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
+
+/// Below this, a unit was mistaken (`1ms` for `1m`), and the API server would hear of nothing else.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bounds of the bounds: room for more than anybody has, and still no way to exhaust the memory.
+const MOST_TOKENS_PER_SECRET: usize = 10_000;
+const MOST_SERIES_PER_TOKEN: usize = 100_000;
+const MOST_SERIES: usize = 100_000_000;
+
+/// Checks a document and lays it over the defaults.
+pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault> {
+    let fields = Reader::document(document).fields(KEYS)?;
+    let mut config = Config::default();
+    if let Some(value) = fields.get("address") {
+        config.address = value.text("an address such as :8080", ListenAddress::parse)?;
+    }
+    if let Some(value) = fields.get("label_selectors") {
+        config.label_selectors = selectors(value)?;
+    }
+    if let Some(value) = fields.get("polling_interval") {
+        config.polling_interval = value.text("a duration such as 90s, 1h30m or 7d", polling_interval)?;
+    }
+    if let Some(value) = fields.get("kubeconfig_path") {
+        let path =
+            value.text("a path", |text| expand(text, lookup).map_err(|error| Expected::new(error.to_string())))?;
+        config.kubeconfig_path = (!path.is_empty()).then(|| PathBuf::from(path));
+    }
+    if let Some(value) = fields.get("annotation_key") {
+        config.annotation_key = value.text("an annotation's key", annotation_key)?;
+    }
+    if let Some(value) = fields.get("kubernetes") {
+        config.kubernetes = value.boolean()?;
+    }
+    if let Some(value) = fields.get("manifests") {
+        config.manifests = texts(value, "globs of manifest files", glob)?;
+    }
+    if let Some(value) = fields.get("claims") {
+        config.reading.claims = claims(value)?;
+    }
+    if let Some(value) = fields.get("max_tokens_per_secret") {
+        config.reading.bounds.max_tokens_per_secret = value.count(MOST_TOKENS_PER_SECRET)?;
+    }
+    if let Some(value) = fields.get("max_series_per_token") {
+        config.reading.bounds.max_series_per_token = value.count(MOST_SERIES_PER_TOKEN)?;
+    }
+    if let Some(value) = fields.get("max_series") {
+        config.max_series = value.count(MOST_SERIES)?;
+    }
+    if let Some(value) = fields.get("kubernetes")
+        && !config.kubernetes
+        && config.manifests.is_empty()
+    {
+        return Err(value.refuse(Expected::new("a place to read tokens from (manifests: or kubernetes: true)")));
+    }
+    Ok(config)
+}
+
+fn selectors(value: &Reader<'_>) -> Result<Vec<LabelSelector>, Fault> {
+    let selectors: Vec<Option<LabelSelector>> = texts(value, "label selectors", LabelSelector::parse)?;
+    // A selector without a requirement takes every Secret; then the others have nothing to add.
+    Ok(selectors.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default())
+}
+
+fn texts<T>(value: &Reader<'_>, what: &str, read: fn(&str) -> Result<T, Expected>) -> Result<Vec<T>, Fault> {
+    value.list(what)?.iter().map(|item| item.text("a text", read)).collect()
+}
+
+fn polling_interval(text: &str) -> Result<Duration, Expected> {
+    let interval = duration::parse(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err(Expected::new(format!("a duration of at least {}", duration::written(SHORTEST_INTERVAL))));
+    }
+    Ok(interval)
+}
+
+fn annotation_key(text: &str) -> Result<String, Expected> {
+    // Kubernetes folds the case of annotation keys before it checks them.
+    name::check_qualified(&text.to_ascii_lowercase())
+        .map_err(|rule| Expected::new(format!("an annotation's key such as jwt-exporter/secret-key ({rule})")))?;
+    Ok(text.to_owned())
+}
+
+fn glob(text: &str) -> Result<String, Expected> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Expected::new("a path or glob such as manifests/demo/*.yaml"));
+    }
+    Ok(text.to_owned())
+}
+
+fn claims(value: &Reader<'_>) -> Result<ClaimPaths, Fault> {
+    let fields = value.fields(CLAIM_KEYS)?;
+    let mut claims = ClaimPaths::default();
+    let pointers = |name: &str, target: &mut Vec<JsonPointer>| {
+        if let Some(value) = fields.get(name) {
+            *target = texts(value, "JSON Pointers", pointer)?;
+        }
+        Ok(())
+    };
+    pointers("scope", &mut claims.scope)?;
+    pointers("role", &mut claims.role)?;
+    pointers("name", &mut claims.name)?;
+    pointers("email", &mut claims.email)?;
+    Ok(claims)
+}
+
+fn pointer(text: &str) -> Result<JsonPointer, Expected> {
+    text.parse().map_err(|error| {
+        Expected::new(match error {
+            // The name of a claim is what people write first.
+            PointerError::Empty | PointerError::NoLeadingSlash => {
+                "a JSON Pointer (RFC 6901) such as /scope or /realm_access/roles"
+            }
+            PointerError::BadEscape => "a JSON Pointer (RFC 6901), in which ~ is written ~0 and / inside a name ~1",
+        })
+    })
+}

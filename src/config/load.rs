@@ -1,0 +1,93 @@
+//! From a file to a checked configuration.
+
+use super::file;
+use super::reader::Fault;
+use super::{Config, ConfigError, ConfigProblem, Lookup, expand};
+use crate::yaml::{self, Node};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Where the configuration is if nobody says otherwise.
+pub const DEFAULT_PATH: &str = "/config/config.yaml";
+
+/// A larger file is no configuration.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// A configuration and where it came from.
+#[derive(Debug, PartialEq)]
+pub struct Loaded {
+    /// The checked configuration.
+    pub config: Config,
+    /// The file, `~` and variables expanded.
+    pub path: String,
+    /// `false`: there is no file at the default place, and the defaults hold.
+    pub from_file: bool,
+}
+
+/// Reads the file that `-config` names, or the one at [`DEFAULT_PATH`], which may be missing.
+///
+/// # Errors
+/// The first mistake.
+pub fn load(named: Option<&str>, lookup: Lookup<'_>) -> Result<Loaded, ConfigError> {
+    let fail = |file: &str, problem| ConfigError { file: file.to_owned(), at: None, problem };
+    let path = match named {
+        Some(text) => expand(text, lookup).map_err(|error| fail(text, ConfigProblem::Path(error)))?,
+        None => DEFAULT_PATH.to_owned(),
+    };
+    let bytes = match read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Loaded { config: Config::default(), path, from_file: false });
+        }
+        Err(error) => return Err(fail(&path, ConfigProblem::Unreadable(error))),
+    };
+    if bytes.len() > MAX_BYTES {
+        return Err(fail(&path, ConfigProblem::TooLarge));
+    }
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good =
+                bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or_default();
+            return Err(ConfigError { file: path, at: Some(end_of(good)), problem: ConfigProblem::NotUtf8 });
+        }
+    };
+    parse(text, &path, lookup).map(|config| Loaded { config, path, from_file: true })
+}
+
+/// One byte more than [`MAX_BYTES`] at most, so that a device or a pipe cannot fill the memory.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Line and column behind the last character.
+fn end_of(text: &str) -> (usize, usize) {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    (text.matches('\n').count() + 1, last.chars().count() + 1)
+}
+
+/// Checks the text of a configuration; `file` names it in errors, `lookup` is the environment.
+///
+/// # Errors
+/// The first mistake: first those of the YAML, then unknown and repeated keys, then values.
+pub fn parse(text: &str, file: &str, lookup: Lookup<'_>) -> Result<Config, ConfigError> {
+    let fail = |at, problem| ConfigError { file: file.to_owned(), at, problem };
+    let mut documents = yaml::documents(text);
+    let Some(document) = documents.next() else {
+        return Ok(Config::default());
+    };
+    if let Some(second) = documents.next() {
+        return Err(fail(Some((second.line, 1)), ConfigProblem::SecondDocument));
+    }
+    let below = |line: usize| line + document.line - 1;
+    let node = Node::parse(document.text).map_err(|error| {
+        let error = error.without_position();
+        fail(error.line.map(|line| (below(line), error.column.unwrap_or(1))), ConfigProblem::Syntax(error.message))
+    })?;
+    file::read(&node, lookup).map_err(|Fault { steps, problem }| {
+        let at = yaml::locate(document.text, &steps).map(|(line, column)| (below(line), column));
+        fail(at, problem)
+    })
+}
