@@ -225,7 +225,10 @@ mod tests {
             assert_eq!(wait > Duration::from_secs(60), up, "{wait:?}");
             let text = exposition(&published, &own);
             assert!(text.contains("secret_name") || text.contains("reason=\"no_token\"} 1"), "{text}");
-            assert!(text.contains(&format!("jwt_exporter_source_up{{source=\"scripted\"}} {}\n", u8::from(up))), "{text}");
+            assert!(
+                text.contains(&format!("jwt_exporter_source_up{{source=\"scripted\"}} {}\n", u8::from(up))),
+                "{text}"
+            );
             for line in lines {
                 assert!(text.contains(line), "{line} is not in\n{text}");
             }
@@ -234,13 +237,20 @@ mod tests {
         poll(false, &["jwt_exporter_error_total 2\n", "{reason=\"connect\",source=\"scripted\"} 1\n"]);
         // An unreadable Secret counts at every poll.
         poll(true, &["jwt_exporter_error_total 3\n", "{reason=\"no_token\",source=\"scripted\"} 2\n"]);
-        poll(false, &["{reason=\"panic\",source=\"scripted\"} 1\n", "jwt_exporter_poll_duration_seconds_count{source=\"scripted\"} 4\n"]);
+        poll(
+            false,
+            &[
+                "{reason=\"panic\",source=\"scripted\"} 1\n",
+                "jwt_exporter_poll_duration_seconds_count{source=\"scripted\"} 4\n",
+            ],
+        );
         assert!(published.load().ready().is_ok());
     }
 
     #[test]
     fn waits_grow_up_to_a_bound_and_obey_the_server() {
-        let error = |needs_operator, retry_after| PollError { reason: "", message: String::new(), retry_after, needs_operator };
+        let error =
+            |needs_operator, retry_after| PollError { reason: "", message: String::new(), retry_after, needs_operator };
         let hour = Duration::from_secs(3600);
         let seconds = |failures, error: &PollError, interval| retry_after(failures, error, interval).as_secs_f64();
         for (failures, least) in [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (40, 10.0)] {

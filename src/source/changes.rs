@@ -72,16 +72,21 @@ mod tests {
     #[test]
     fn an_error_is_told_when_it_comes_and_when_it_goes() {
         use Reason::{InvalidClaims, NoToken, NotAJwt};
-        let before = held(&[("a", &[("a", NotAJwt)]), ("b", &[("b", NoToken), ("b", InvalidClaims)]), ("d", &[("d", NoToken)])]);
-        let now = held(&[("b", &[("b", NoToken), ("b/x", NoToken)]), ("c", &[("c", NotAJwt)]), ("d", &[("d", NoToken)])]);
+        let before =
+            held(&[("a", &[("a", NotAJwt)]), ("b", &[("b", NoToken), ("b", InvalidClaims)]), ("d", &[("d", NoToken)])]);
+        let now =
+            held(&[("b", &[("b", NoToken), ("b/x", NoToken)]), ("c", &[("c", NotAJwt)]), ("d", &[("d", NoToken)])]);
         let mut told = Vec::new();
         each_change(&before, &now, |change, error| told.push((change, error.location.to_string(), error.reason)));
-        assert_eq!(told, [
-            (Change::Gone, "a".into(), NotAJwt),
-            (Change::Appeared, "b/x".into(), NoToken),
-            (Change::Gone, "b".into(), InvalidClaims),
-            (Change::Appeared, "c".into(), NotAJwt),
-        ]);
+        assert_eq!(
+            told,
+            [
+                (Change::Gone, "a".into(), NotAJwt),
+                (Change::Appeared, "b/x".into(), NoToken),
+                (Change::Gone, "b".into(), InvalidClaims),
+                (Change::Appeared, "c".into(), NotAJwt),
+            ]
+        );
         told.clear();
         each_change(&now, &now, |change, error| told.push((change, error.location.to_string(), error.reason)));
         assert_eq!(told, []);
