@@ -66,9 +66,10 @@ impl CertificateAuthority {
     }
 }
 
-/// A P-256 private key as PKCS #8 PEM, for a service-account issuer.
-pub fn signing_key_pem() -> String {
-    KeyPair::generate().unwrap().serialize_pem()
+/// A new P-256 key pair for a service-account issuer, PEM: the private key (PKCS #8), the public key.
+pub fn signing_key_pair() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    (key.serialize_pem(), key.public_key_pem())
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -70,7 +70,9 @@ impl ControlPlane {
         write("server.crt", &server.certificate_pem);
         write("server.key", &server.key_pem);
         write("client-ca.crt", &client_ca.pem());
-        write("service-account.key", &certificates::signing_key_pem());
+        let (private, public) = certificates::signing_key_pair();
+        write("service-account.key", &private);
+        write("service-account.pub", &public);
         write("tokens.csv", &format!("{admin_token},admin,admin,system:masters\n"));
 
         let (etcd, etcd_url) = start_etcd(folder.path());
@@ -101,7 +103,7 @@ impl ControlPlane {
             .arg(format!("--tls-private-key-file={}", file("server.key")))
             .arg(format!("--client-ca-file={}", file("client-ca.crt")))
             .arg(format!("--token-auth-file={}", file("tokens.csv")))
-            .arg(format!("--service-account-key-file={}", file("service-account.key")))
+            .arg(format!("--service-account-key-file={}", file("service-account.pub")))
             .arg(format!("--service-account-signing-key-file={}", file("service-account.key")))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg("--authorization-mode=RBAC")

@@ -148,7 +148,7 @@ pub(super) fn read_head(from: &mut impl BufRead) -> io::Result<(String, Vec<(Str
 
 fn read_line(from: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
-    if from.read_line(&mut line)? == 0 {
+    if from.read_line(&mut line)? == 0 || !line.ends_with('\n') {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
