@@ -9,7 +9,7 @@ use crate::support::kubeconfig::Kubeconfig;
 use crate::support::process::{self, Process};
 use crate::support::prometheus::{Prometheus, check_metrics};
 use crate::support::real_parts::RealPart;
-use crate::support::{exporter, token, unique_name};
+use crate::support::{exporter, exposition, token, unique_name};
 use serde_json::json;
 use std::process::Command;
 use std::sync::mpsc;
@@ -147,6 +147,27 @@ fn promtool_passes_a_good_exposition_and_flags_a_bad_one() {
     assert!(!unpraised.clean, "{unpraised:?}");
     assert!(unpraised.findings.iter().any(|line| line.contains("no help text")), "{unpraised:?}");
     assert!(!check_metrics(&promtool, "a{b=\"c} 1\n").clean, "an open quote must not pass");
+}
+
+#[test]
+fn an_exposition_is_read_with_its_escapes() {
+    let text = "# TYPE a gauge\na{b=\"x\\\\\\n\\\"}, \",c=\"\"} -1.5e3\na{b=\"y\"} +Inf\nplain 2\n";
+    assert_eq!(exposition::value(text, "a", &[("b", "x\\\n\"}, "), ("c", "")]), -1500.0);
+    assert_eq!(exposition::value(text, "plain", &[]), 2.0);
+    assert_eq!(exposition::find(text, "a", &[]).len(), 2);
+    assert_eq!(exposition::find(text, "a", &[("b", "z")]), []);
+}
+
+#[test]
+#[should_panic(expected = "a sample stands twice")]
+fn an_exposition_with_a_sample_twice_is_refused() {
+    exposition::samples("a{b=\"c\"} 1\na{b=\"c\"} 2\n");
+}
+
+#[test]
+#[should_panic(expected = "no sample: a{b=\"c} 1")]
+fn an_exposition_with_an_open_quote_is_refused() {
+    exposition::samples("a{b=\"c} 1\n");
 }
 
 #[test]

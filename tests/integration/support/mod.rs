@@ -10,6 +10,7 @@
 //! | [`fake_api_server`] | a scripted HTTP server for the faults that a real one does not have |
 //! | [`prometheus`] | `promtool check metrics`, and a Prometheus that scrapes |
 //! | [`exporter`] | the program itself, from start to its last word |
+//! | [`exposition`] | the samples of an exposition, to be asked for by name and labels |
 //! | [`token`] | JSON Web Tokens that nobody will verify |
 //! | [`http`], [`process`] | a small HTTP/1.1 client; children that never outlive us |
 //!
@@ -38,6 +39,7 @@ pub mod api_client;
 pub mod certificates;
 pub mod control_plane;
 pub mod exporter;
+pub mod exposition;
 pub mod fake_api_server;
 pub mod http;
 pub mod kubeconfig;
