@@ -37,8 +37,10 @@ fn cut(value: &str) -> (&str, &'static str) {
     if value.len() <= MAX_LABEL_BYTES {
         return (value, "");
     }
-    let end = value.floor_char_boundary(MAX_LABEL_BYTES - ELLIPSIS.len());
-    (value.get(..end).unwrap_or_default(), ELLIPSIS)
+    // A character has four bytes at most: one of these positions is the beginning of one.
+    let most = MAX_LABEL_BYTES - ELLIPSIS.len();
+    let kept = (most - 3..=most).rev().find_map(|end| value.get(..end));
+    (kept.unwrap_or_default(), ELLIPSIS)
 }
 
 #[cfg(test)]

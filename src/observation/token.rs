@@ -173,7 +173,7 @@ impl TokenObservation {
     }
 }
 
-fn or_empty<'a, T: AsRef<str>>(texts: &'a [T]) -> impl Iterator<Item = &'a str> + Clone {
+fn or_empty<T: AsRef<str>>(texts: &[T]) -> impl Iterator<Item = &str> + Clone {
     texts.iter().map(AsRef::as_ref).chain(texts.is_empty().then_some(""))
 }
 

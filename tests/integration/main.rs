@@ -4,4 +4,5 @@
 #[macro_use]
 mod support;
 
+mod first_scrape;
 mod support_works;
