@@ -5,10 +5,15 @@
 //!
 //! - [`parse`]: one document as a type that derives `Deserialize`;
 //! - [`documents`]: the documents of a stream, each with the line where it begins;
+//! - [`seeded`]: one document of any shape;
 //! - [`Node`] and [`locate`]: one document as a tree, and where in the text a part of it stands.
+//!
+//! All of them bound what they build: 128 levels, and aliases that unfold to ten times the text. The length of the text is
+//! for the caller to bound.
 
 mod documents;
 mod node;
+mod unfold;
 
 pub use documents::{Document, documents};
 pub use node::{MAX_NODES, Node, Step, locate};
@@ -52,6 +57,7 @@ impl From<serde_yaml::Error> for YamlError {
 /// # Errors
 /// What the text lacks to be a `T`.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    unfold::check(text)?;
     serde_yaml::from_str(text).map_err(YamlError::from)
 }
 
@@ -60,5 +66,6 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 /// # Errors
 /// As [`parse`].
 pub fn seeded<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, YamlError> {
+    unfold::check(text)?;
     seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(YamlError::from)
 }
