@@ -1,6 +1,6 @@
 //! One document as a tree, for readers that check by hand and point at the very place of a mistake.
 
-use super::{YamlError, seeded};
+use super::{YamlError, seeded_by_operator};
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
@@ -45,7 +45,7 @@ impl Node {
     /// # Errors
     /// Where the text is not YAML, carries tags, or unfolds into more than [`MAX_NODES`] values.
     pub fn parse(text: &str) -> Result<Self, YamlError> {
-        seeded(text, Grow { left: &Cell::new(MAX_NODES) })
+        seeded_by_operator(text, Grow { left: &Cell::new(MAX_NODES) })
     }
 }
 
@@ -54,7 +54,7 @@ impl Node {
 #[must_use]
 pub fn locate(text: &str, steps: &[Step]) -> Option<(usize, usize)> {
     // The parser tells positions of errors only. So the way is walked once more, and ends in one.
-    let arrival = seeded(text, Walk { steps }).err()?;
+    let arrival = seeded_by_operator(text, Walk { steps }).err()?;
     arrival.line.zip(arrival.column)
 }
 

@@ -1,7 +1,9 @@
-//! Documents that are small as a text and huge as a value.
+//! Documents that are small as a text and huge as a value or as work.
 //!
-//! An alias stands for all that its anchor holds. The parser bounds how often aliases are followed, but not how much they
-//! bring: one long text and a hundred thousand aliases of it fill any memory.
+//! - An alias stands for all that its anchor holds. The parser bounds how often aliases are followed, but not how much they
+//!   bring: one long text and a hundred thousand aliases of it fill any memory.
+//! - The parser looks at every open bracket again for each token: a hundred thousand of them cost seconds, a million
+//!   minutes. It refuses more than 128 levels, but only afterwards.
 
 use super::YamlError;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
@@ -13,6 +15,24 @@ const MOST_FOLD: usize = 10;
 
 /// What any text may unfold to: a short one that repeats a block of lines is no attack.
 const ALWAYS_FINE: usize = 1024 * 1024;
+
+/// Length times brackets of a text by strangers: the worst such text takes a few tenths of a second, 128 KiB may still hold
+/// a thousand lists.
+const MOST_WORK: usize = 1 << 27;
+
+/// Refuses a text that could take long to read, whatever it holds. Whether a bracket opens something cannot be told
+/// without the parser, so each counts.
+///
+/// # Errors
+/// The text has too many brackets for its length.
+pub(super) fn check_work(text: &str) -> Result<(), YamlError> {
+    let opening = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if text.len().saturating_mul(opening) > MOST_WORK {
+        let message = format!("{opening} opening brackets are too many in a text of {} bytes", text.len());
+        return Err(YamlError { line: None, column: None, message });
+    }
+    Ok(())
+}
 
 /// Refuses a text that unfolds too far. Other mistakes are left for the real reader to find, which finds them no later.
 ///
@@ -134,6 +154,15 @@ mod tests {
         for text in ["a: &a [x, y]\nb: *a\nc: *a\n", "a: &a !t {x: !u y}\nb: *a\n", "a: '& and *'\n"] {
             assert!(check(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_of_brackets_is_refused_before_it_is_read() {
+        for unit in ["[", "{a: "] {
+            assert!(check_work(&unit.repeat(1 << 20)).is_err(), "{unit}");
+        }
+        assert!(check_work(&"args: []\n".repeat(1000)).is_ok());
+        assert!(check_work(&"a: b\n".repeat(1 << 20)).is_ok());
     }
 
     #[test]
