@@ -9,9 +9,11 @@
 //! | --- | --- | --- |
 //! | 5 wiring | `main`, [`cli`], [`command`], [`config`], [`poller`] | everything: they put the others together |
 //! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
-//! | 3 clients | [`kubernetes`], [`http_client`], [`yaml`] | speak one protocol each |
-//! | 2 pure | [`jwt`], [`observation`], [`snapshot`], [`metrics`] | no I/O, no clock, no threads: `now` is an argument |
+//! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
+//! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
 //! | 1 vocabulary | [`time`], [`redacted`], [`published`], [`log`] | words that everybody uses |
+//!
+//! Within a floor a room uses those that stand to the right of it.
 //!
 //! Data goes one way. A *source* lends the bytes of a value; [`jwt`] decodes them without trusting them; an
 //! [`observation`] keeps what is exposed, and absolute times, and nothing else of the token; the [`poller`], the only
@@ -28,6 +30,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod http_client;
+pub mod json;
 pub mod jwt;
 pub mod kubernetes;
 pub mod log;

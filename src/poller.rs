@@ -1,1 +1,268 @@
-//! poller
+//! The one thread with state that changes: it asks the sources, and publishes what they hold.
+
+use crate::metrics::OwnMetrics;
+use crate::published::Published;
+use crate::snapshot::{Snapshot, SourceStatus};
+use crate::source::{Held, PollError, Source, log_changes};
+use crate::time::UnixSeconds;
+use std::hash::{BuildHasher as _, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// The first retry after a failure; each further one takes twice as long, up to one of the two below.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest wait while the server cannot be reached or is in trouble: it may be back at any time.
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+/// The longest wait while an operator has to do something first (401, 403).
+const LONGEST_RETRY_FOR_OPERATOR: Duration = Duration::from_secs(60);
+
+/// A server that asks for more patience than this is asked again all the same.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Asks every source at once, then again each interval, and a failing one sooner.
+pub struct Poller {
+    sources: Vec<Polled>,
+    interval: Duration,
+    max_series: usize,
+    own: OwnMetrics,
+    published: Arc<Published<Snapshot>>,
+}
+
+/// One source, and what is known of it.
+struct Polled {
+    source: Box<dyn Source>,
+    status: SourceStatus,
+    held: Held,
+    due: Instant,
+    /// Failures since the last success.
+    failures: u32,
+}
+
+impl Poller {
+    /// Publishes a first snapshot, in which no source has been asked yet.
+    #[must_use]
+    pub fn new(
+        sources: Vec<Box<dyn Source>>,
+        interval: Duration,
+        max_series: usize,
+        own: OwnMetrics,
+        published: Arc<Published<Snapshot>>,
+    ) -> Self {
+        let due = Instant::now();
+        let sources = sources.into_iter().map(|source| {
+            let status = SourceStatus::untried(source.name());
+            Polled { source, status, held: Held::new(), due, failures: 0 }
+        });
+        let poller = Self { sources: sources.collect(), interval, max_series, own, published };
+        poller.publish();
+        poller
+    }
+
+    /// Polls until the other end of `stop` is dropped or sends something.
+    pub fn run(mut self, stop: &Receiver<()>) {
+        loop {
+            let wait = self.poll_due();
+            match stop.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Polls what is due, and tells how long there is nothing to do.
+    fn poll_due(&mut self) -> Duration {
+        for at in 0..self.sources.len() {
+            let Some(polled) = self.sources.get_mut(at) else { break };
+            if polled.due <= Instant::now() {
+                polled.poll(self.interval, &self.own);
+                self.publish();
+            }
+        }
+        let now = Instant::now();
+        let next = self.sources.iter().map(|polled| polled.due.saturating_duration_since(now)).min();
+        next.unwrap_or(self.interval)
+    }
+
+    fn publish(&self) {
+        let sources = self.sources.iter().map(|polled| (&polled.status, polled.held.as_slice()));
+        self.published.publish(Snapshot::assemble(sources, self.max_series));
+    }
+}
+
+impl Polled {
+    fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
+        let begun = Instant::now();
+        let name = Arc::clone(&self.status.name);
+        // A panic in a dependency costs one poll: what was known stays, and the source is asked again.
+        let result = catch_unwind(AssertUnwindSafe(|| self.source.poll(&self.held))).unwrap_or_else(|_| {
+            Err(PollError {
+                reason: "panic",
+                message: "the poll was broken off by a defect of this program; please report the place above".into(),
+                retry_after: None,
+                needs_operator: false,
+            })
+        });
+        let took = begun.elapsed();
+        own.observe_poll(&name, took.as_secs_f64());
+        self.status.tried = true;
+        match result {
+            Ok(held) => {
+                log_changes(&name, &self.held, &held);
+                for error in held.iter().flat_map(|secret| &secret.errors) {
+                    own.count_source_error(&name, error.reason.as_str());
+                }
+                if self.failures > 0 {
+                    log::info!("{name}: works again after {} failed polls", self.failures);
+                }
+                self.held = held;
+                self.failures = 0;
+                self.due = begun + interval;
+                self.status.up = true;
+                self.status.failure = None;
+                self.status.last_success = Some(UnixSeconds::now());
+                self.status.secrets = self.held.len();
+                self.status.tokens = self.held.iter().map(|secret| secret.tokens.len()).sum();
+                log::debug!(
+                    "{name}: {} tokens in {} Secrets, read in {} ms",
+                    self.status.tokens,
+                    self.status.secrets,
+                    took.as_millis()
+                );
+            }
+            Err(error) => {
+                own.count_source_error(&name, error.reason);
+                let wait = retry_after(self.failures, &error, interval);
+                self.failures = self.failures.saturating_add(1);
+                self.due = Instant::now() + wait;
+                self.status.up = false;
+                // The same failure again is counted, and told at debug level only.
+                let level = if self.status.failure.as_deref() == Some(error.message.as_str()) {
+                    log::Level::Debug
+                } else {
+                    log::Level::Error
+                };
+                let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
+                log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
+                self.status.failure = Some(error.message.into());
+            }
+        }
+    }
+}
+
+/// How long to wait after one more failure: exponential, with a jitter of a fifth so that replicas do not call in step,
+/// and never longer than the ordinary interval unless the server asked for it.
+fn retry_after(failures_before: u32, error: &PollError, interval: Duration) -> Duration {
+    if let Some(asked) = error.retry_after {
+        return asked.clamp(FIRST_RETRY, LONGEST_RETRY_AFTER);
+    }
+    let longest = if error.needs_operator { LONGEST_RETRY_FOR_OPERATOR } else { LONGEST_RETRY };
+    let wait = FIRST_RETRY.saturating_mul(1 << failures_before.min(10)).min(longest).min(interval.max(FIRST_RETRY));
+    // The standard library's only source of randomness; it need not be good.
+    let random = RandomState::new().hash_one(failures_before) % 1000;
+    wait.mul_f64(1.0 + 0.2 * random as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::BuildInfo;
+    use crate::observation::{Reason, SecretObservation, TokenError};
+    use std::collections::VecDeque;
+
+    /// Answers from a script; panics where it has nothing more to say.
+    struct Scripted(VecDeque<Result<Held, &'static str>>);
+
+    impl Source for Scripted {
+        fn name(&self) -> &str {
+            "scripted"
+        }
+
+        fn poll(&mut self, _: &Held) -> Result<Held, PollError> {
+            self.0.pop_front().expect("a panic on purpose").map_err(|reason| PollError {
+                reason,
+                message: reason.into(),
+                retry_after: None,
+                needs_operator: false,
+            })
+        }
+    }
+
+    fn broken_secret(name: &str) -> Held {
+        let error = TokenError { location: "secret_key=\"\"".into(), reason: Reason::NoToken, detail: "".into() };
+        let secret = SecretObservation {
+            namespace: "ns".into(),
+            name: name.into(),
+            tokens: [].into(),
+            errors: [error].into(),
+            version: 0,
+        };
+        vec![Arc::new(secret)]
+    }
+
+    fn exposition(published: &Published<Snapshot>, own: &OwnMetrics) -> String {
+        let mut text = Vec::new();
+        crate::metrics::encode(&published.load(), own, UnixSeconds(0), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_failed_poll_and_a_panic_keep_what_was_known() {
+        let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
+        let published = Arc::new(Published::new(Snapshot::default()));
+        let script = [Ok(broken_secret("s")), Err("connect"), Ok(broken_secret("s"))];
+        let source = Box::new(Scripted(script.into()));
+        let interval = Duration::from_secs(3600);
+        let mut poller = Poller::new(vec![source], interval, 100, own.clone(), Arc::clone(&published));
+        assert!(published.load().ready().is_err());
+
+        let mut poll = |up: bool, lines: &[&str]| {
+            poller.sources[0].due = Instant::now();
+            let wait = poller.poll_due();
+            assert_eq!(wait > Duration::from_secs(60), up, "{wait:?}");
+            let text = exposition(&published, &own);
+            assert!(text.contains("secret_name") || text.contains("reason=\"no_token\"} 1"), "{text}");
+            assert!(
+                text.contains(&format!("jwt_exporter_source_up{{source=\"scripted\"}} {}\n", u8::from(up))),
+                "{text}"
+            );
+            for line in lines {
+                assert!(text.contains(line), "{line} is not in\n{text}");
+            }
+        };
+        poll(true, &["jwt_exporter_error_total 1\n", "jwt_exporter_source_secrets{source=\"scripted\"} 1\n"]);
+        poll(false, &["jwt_exporter_error_total 2\n", "{reason=\"connect\",source=\"scripted\"} 1\n"]);
+        // An unreadable Secret counts at every poll.
+        poll(true, &["jwt_exporter_error_total 3\n", "{reason=\"no_token\",source=\"scripted\"} 2\n"]);
+        poll(
+            false,
+            &[
+                "{reason=\"panic\",source=\"scripted\"} 1\n",
+                "jwt_exporter_poll_duration_seconds_count{source=\"scripted\"} 4\n",
+            ],
+        );
+        assert!(published.load().ready().is_ok());
+    }
+
+    #[test]
+    fn waits_grow_up_to_a_bound_and_obey_the_server() {
+        let error =
+            |needs_operator, retry_after| PollError { reason: "", message: String::new(), retry_after, needs_operator };
+        let hour = Duration::from_secs(3600);
+        let seconds = |failures, error: &PollError, interval| retry_after(failures, error, interval).as_secs_f64();
+        for (failures, least) in [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (40, 10.0)] {
+            let wait = seconds(failures, &error(false, None), hour);
+            assert!((least..=least * 1.2).contains(&wait), "{failures} {wait}");
+        }
+        let wait = seconds(40, &error(true, None), hour);
+        assert!((60.0..=72.0).contains(&wait), "{wait}");
+        let wait = seconds(40, &error(true, None), Duration::from_millis(300));
+        assert!((1.0..=1.2).contains(&wait), "{wait}");
+        assert_eq!(seconds(0, &error(false, Some(Duration::from_secs(30))), hour), 30.0);
+        assert_eq!(seconds(0, &error(false, Some(Duration::ZERO)), hour), 1.0);
+        assert_eq!(seconds(0, &error(false, Some(hour)), hour), 600.0);
+    }
+}

@@ -1,10 +1,125 @@
-//! Runs the exporter.
+//! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
-use crate::config::Config;
+use super::{BUILD, EXIT_FAILURE};
+use crate::config::{Config, ListenAddress, ListenHost};
+use crate::kubernetes::Cluster;
+use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
+use crate::metrics::{BuildInfo, OwnMetrics};
+use crate::poller::Poller;
+use crate::published::Published;
+use crate::server::{self, Shown};
+use crate::snapshot::Snapshot;
+use crate::source::Source;
+use crate::source::secrets::SecretsSource;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
 
-/// Polls and serves until the process is told to stop.
+/// What ends the program.
+enum End {
+    Signal(i32),
+    Failure(String),
+}
+
+/// Polls and serves until the process is told to stop: exit 0. What keeps it from its work at the start, or ends it: exit 1.
 pub(super) fn run(config: Config) -> ExitCode {
-    let _ = config;
-    ExitCode::SUCCESS
+    match serve(config) {
+        Ok(End::Signal(signal)) => {
+            log::info!("stopped by signal {signal}");
+            ExitCode::SUCCESS
+        }
+        Ok(End::Failure(reason)) | Err(reason) => {
+            log::error!("{reason}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<End, String> {
+    let (tell, told) = mpsc::channel();
+    // First of all: PID 1 of a container has no default action for signals.
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals cannot be received: {error}"))?;
+    let tell_signal = tell.clone();
+    spawn("signals", move || {
+        for signal in signals.forever() {
+            let _ = tell_signal.send(End::Signal(signal));
+        }
+    })?;
+
+    let build = BuildInfo { version: BUILD.version, revision: BUILD.revision, rustc: BUILD.rustc };
+    let own = OwnMetrics::new(build).map_err(|error| format!("the exporter's own metrics: {error}"))?;
+    let sources = sources(&config, &own)?;
+
+    let listener = bind(&config.address)?;
+    let snapshot = Arc::new(Published::new(Snapshot::default()));
+    let poller = Poller::new(sources, config.polling_interval, config.max_series, own.clone(), Arc::clone(&snapshot));
+    let tell_end = tell.clone();
+    let shown = Shown { snapshot, own, version: BUILD.version };
+    let address = server::start(listener, shown, move |error| {
+        let _ = tell_end.send(End::Failure(error.to_string()));
+    })
+    .map_err(|error| error.to_string())?;
+    log::info!("jwt-exporter {} serves http://{address}/metrics", BUILD.version);
+
+    // Kept until the end: the poller stops when it is dropped.
+    let (_keep_polling, stop_polling) = mpsc::channel();
+    spawn("poller", move || {
+        // Returns only when the program ends; a panic outside of a poll must not leave old values looking fresh.
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&stop_polling))).is_err();
+        if died {
+            let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
+        }
+    })?;
+
+    told.recv().map_err(|_| "every thread has ended".to_owned())
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+    thread.map(|_| ()).map_err(|error| format!("the thread {name} cannot be started: {error}"))
+}
+
+fn sources(config: &Config, own: &OwnMetrics) -> Result<Vec<Box<dyn Source>>, String> {
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    if config.kubernetes {
+        let cluster = connect(config, own)?;
+        let selectors = config.label_selectors.iter().map(ToString::to_string).collect();
+        let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
+        sources.push(Box::new(SecretsSource::new("kubernetes", Arc::new(cluster), selectors, key, reading)));
+    }
+    if sources.is_empty() {
+        log::warn!("there is nothing to read: `kubernetes` is false, and `manifests` is empty");
+    }
+    Ok(sources)
+}
+
+fn connect(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let access = match &config.kubeconfig_path {
+        Some(path) => Access::from_kubeconfig(path, None, &environment),
+        None => Access::in_cluster(Path::new(SERVICE_ACCOUNT_FOLDER), &environment),
+    };
+    let own = own.clone();
+    let count = move |verb: crate::kubernetes::Verb, resource: &str, code: &str| {
+        own.count_kube_request(verb.as_str(), resource, code);
+    };
+    access.and_then(|access| Cluster::connect(access, Arc::new(count))).map_err(|error| error.to_string())
+}
+
+/// Binds the public listener. Without a host: IPv6 and IPv4 on one socket, or IPv4 alone where the system has no IPv6.
+fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
+    let port = address.port;
+    let bound = match &address.host {
+        ListenHost::Any => TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+            .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))),
+        ListenHost::Ip(ip) => TcpListener::bind((*ip, port)),
+        ListenHost::Name(name) => TcpListener::bind((name.as_str(), port)),
+    };
+    bound.map_err(|error| format!("cannot listen on {address} (configuration key `address`): {error}"))
 }

@@ -2,8 +2,7 @@
 
 use super::Expected;
 use std::fmt;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A host and a port that a socket can be bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,24 +49,6 @@ impl ListenAddress {
         }
         let port = port.parse().map_err(|_| Expected::new("a port from 0 to 65535 after the last colon"))?;
         Ok(Self { host, port })
-    }
-}
-
-impl ListenAddress {
-    /// The addresses to try until one can be bound, names resolved now. For [`ListenHost::Any`] first `[::]`, which on
-    /// Linux takes IPv4 too, then `0.0.0.0` for a system without IPv6.
-    ///
-    /// # Errors
-    /// The name cannot be resolved.
-    pub fn candidates(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok(match &self.host {
-            ListenHost::Any => vec![
-                SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.port)),
-                SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.port)),
-            ],
-            ListenHost::Ip(ip) => vec![SocketAddr::from((*ip, self.port))],
-            ListenHost::Name(name) => (name.as_str(), self.port).to_socket_addrs()?.collect(),
-        })
     }
 }
 
@@ -153,19 +134,6 @@ mod tests {
             assert_eq!(ListenAddress::parse(text), Ok(address.clone()), "{text}");
             assert_eq!(address.to_string(), text);
         }
-    }
-
-    #[test]
-    fn every_form_leads_to_socket_addresses() {
-        let candidates = |text: &str| {
-            let found = ListenAddress::parse(text).unwrap().candidates().unwrap();
-            found.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(candidates(":8080"), ["[::]:8080", "0.0.0.0:8080"]);
-        assert_eq!(candidates("127.0.0.1:9100"), ["127.0.0.1:9100"]);
-        assert_eq!(candidates("[::1]:9100"), ["[::1]:9100"]);
-        let local = candidates("localhost:9100");
-        assert!(!local.is_empty() && local.iter().all(|address| address.ends_with(":9100")), "{local:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The claims set (RFC 7519, section 4), read in one pass into what is exposed of it.
 
-use super::{JsonFault, JsonPointer, json};
+use super::JsonPointer;
+use crate::json::{self, JsonFault};
 use crate::time::UnixSeconds;
 use std::borrow::Cow;
 

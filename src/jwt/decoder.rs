@@ -1,6 +1,7 @@
 //! From a value to an [`UnverifiedJwt`]: the only place where the segments are decoded.
 
-use super::{ClaimPaths, ClaimsSet, DecodeError, JsonFault, Segments, json, without_decoration};
+use super::{ClaimPaths, ClaimsSet, DecodeError, SegmentFault, Segments, without_decoration};
+use crate::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::borrow::Cow;
@@ -60,7 +61,7 @@ impl Decoder {
         let algorithm = algorithm(header)?;
         let claims = match claims {
             Some(segment) => decode_segment(segment, &mut self.claims)
-                .and_then(|text| ClaimsSet::read(text, paths))
+                .and_then(|text| Ok(ClaimsSet::read(text, paths)?))
                 .map_err(DecodeError::Claims)?,
             None => ClaimsSet::default(),
         };
@@ -76,10 +77,10 @@ impl Drop for Decoder {
     }
 }
 
-fn decode_segment<'a>(segment: &str, buffer: &'a mut Vec<u8>) -> Result<&'a str, JsonFault> {
+fn decode_segment<'a>(segment: &str, buffer: &'a mut Vec<u8>) -> Result<&'a str, SegmentFault> {
     buffer.clear();
-    URL_SAFE_NO_PAD.decode_vec(segment, buffer).map_err(|_| JsonFault::NotBase64Url)?;
-    json::text(buffer)
+    URL_SAFE_NO_PAD.decode_vec(segment, buffer).map_err(|_| SegmentFault::NotBase64Url)?;
+    Ok(json::text(buffer)?)
 }
 
 /// `alg` of a JOSE header (RFC 7515, section 4.1.1; RFC 7516, section 4.1.1), which must be there and a text.
@@ -90,13 +91,14 @@ fn algorithm(header: &str) -> Result<Cow<'_, str>, DecodeError> {
             algorithm = Some(value);
         }
     })
-    .map_err(DecodeError::Header)?;
+    .map_err(|fault| DecodeError::Header(fault.into()))?;
     algorithm.and_then(json::string).ok_or(DecodeError::NoAlgorithm)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::JsonFault;
     use crate::time::UnixSeconds;
     use proptest::prelude::*;
 
@@ -153,20 +155,20 @@ mod tests {
             (String::new(), Empty),
             (" \n".into(), Empty),
             ("hello".into(), SegmentCount { found: 1 }),
-            (format!("{good}=.e30."), Header(JsonFault::NotBase64Url)),
-            (format!("{}.e30.", encode("[]")), Header(JsonFault::NotAnObject)),
-            (format!("{}.e30.", encode("{")), Header(JsonFault::Syntax { column: 1 })),
-            (".e30.".into(), Header(JsonFault::Syntax { column: 0 })),
+            (format!("{good}=.e30."), Header(SegmentFault::NotBase64Url)),
+            (format!("{}.e30.", encode("[]")), Header(SegmentFault::Json(JsonFault::OtherShape))),
+            (format!("{}.e30.", encode("{")), Header(SegmentFault::Json(JsonFault::Syntax { column: 1 }))),
+            (".e30.".into(), Header(SegmentFault::Json(JsonFault::Syntax { column: 0 }))),
             (format!("{}.e30.", encode("{}")), NoAlgorithm),
             (format!("{}.e30.", encode(r#"{"alg":7}"#)), NoAlgorithm),
             (format!("{}.e30.", encode(r#"{"alg":"none","alg":null}"#)), NoAlgorithm),
             (format!("{good}.e31.x"), DecodeError::NotBase64Url { segment: 3 }),
-            (format!("{good}.e31."), Claims(JsonFault::NotBase64Url)),
-            (format!("{good}.."), Claims(JsonFault::Syntax { column: 0 })),
-            (format!("{good}.{}.", encode("null")), Claims(JsonFault::NotAnObject)),
-            (format!("{good}.{}.", encode("\"x\"")), Claims(JsonFault::NotAnObject)),
-            (format!("{good}.{deep}."), Claims(JsonFault::TooDeep)),
-            (format!("{good}.{not_utf8}."), Claims(JsonFault::NotUtf8)),
+            (format!("{good}.e31."), Claims(SegmentFault::NotBase64Url)),
+            (format!("{good}.."), Claims(SegmentFault::Json(JsonFault::Syntax { column: 0 }))),
+            (format!("{good}.{}.", encode("null")), Claims(SegmentFault::Json(JsonFault::OtherShape))),
+            (format!("{good}.{}.", encode("\"x\"")), Claims(SegmentFault::Json(JsonFault::OtherShape))),
+            (format!("{good}.{deep}."), Claims(SegmentFault::Json(JsonFault::TooDeep))),
+            (format!("{good}.{not_utf8}."), Claims(SegmentFault::Json(JsonFault::NotUtf8))),
         ] {
             decode(value.as_bytes(), |jwt| assert_eq!(jwt.map(|_| ()), Err(wanted), "{value}"));
         }

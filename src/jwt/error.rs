@@ -1,5 +1,6 @@
 //! Why a value is not a token that can be read. No variant holds a piece of the value.
 
+use crate::json::JsonFault;
 use std::fmt;
 
 /// What is wrong with one value. The facts are counts and places, never content.
@@ -25,29 +26,20 @@ pub enum DecodeError {
         segment: usize,
     },
     /// The JOSE header is not base64url of a JSON object.
-    Header(JsonFault),
+    Header(SegmentFault),
     /// The JOSE header has no `alg`, or one that is not a text (RFC 7515, section 4.1.1).
     NoAlgorithm,
     /// The claims set is not base64url of a JSON object (RFC 7519, section 7.2).
-    Claims(JsonFault),
+    Claims(SegmentFault),
 }
 
-/// Why the bytes of a segment are not a JSON object.
+/// Why a segment is not a JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JsonFault {
+pub enum SegmentFault {
     /// A character outside the base64url alphabet, padding, or bits left over at the end.
     NotBase64Url,
-    /// Decoded, but not UTF-8.
-    NotUtf8,
-    /// Nested deeper than [`json::MAX_DEPTH`](super::json::MAX_DEPTH).
-    TooDeep,
-    /// JSON, but no object.
-    NotAnObject,
-    /// Not JSON.
-    Syntax {
-        /// Where, counted in bytes from one.
-        column: usize,
-    },
+    /// Decoded, but to something else than a JSON object.
+    Json(JsonFault),
 }
 
 impl fmt::Display for DecodeError {
@@ -72,14 +64,17 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-impl fmt::Display for JsonFault {
+impl fmt::Display for SegmentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBase64Url => f.write_str("is not base64url without padding"),
-            Self::NotUtf8 => f.write_str("is not UTF-8"),
-            Self::TooDeep => write!(f, "is nested deeper than {} levels", super::json::MAX_DEPTH),
-            Self::NotAnObject => f.write_str("is not a JSON object"),
-            Self::Syntax { column } => write!(f, "is not JSON (byte {column})"),
+            Self::Json(fault) => fault.fmt(f),
         }
+    }
+}
+
+impl From<JsonFault> for SegmentFault {
+    fn from(fault: JsonFault) -> Self {
+        Self::Json(fault)
     }
 }

@@ -1,6 +1,6 @@
 //! JSON Pointers (RFC 6901) into texts that are walked, not built.
 
-use super::json;
+use crate::json;
 use std::fmt;
 
 /// A JSON Pointer with at least one reference token, such as `/realm_access/roles/0`.

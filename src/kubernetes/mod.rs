@@ -1,1 +1,16 @@
-//! kubernetes
+//! The Kubernetes API: one server, the way in, requests and their errors.
+//!
+//! [`access`] says where an API server is and who we are there; [`Cluster`] sends requests to it. Bodies are read as they
+//! come: nothing here holds a whole one.
+
+pub mod access;
+pub mod list;
+pub mod object;
+mod query;
+mod request;
+mod request_error;
+mod status;
+
+pub use query::Query;
+pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
+pub use request_error::{Reason, RequestError};

@@ -142,7 +142,8 @@ impl<'a> Findings<'a> {
             return;
         }
         let location = location(self.secret.namespace, self.secret.name, key);
-        let (token, joined) = TokenObservation::new(jwt, &location, self.bounds, text);
+        let token = TokenObservation::new(jwt, &location, self.bounds, text);
+        let joined = token.joined;
         self.tokens.push((key.into(), token));
         if jwt.token_type == TokenType::Jwe {
             self.beside(key, Reason::Encrypted, "an encrypted token (JWE): its claims cannot be read".into());

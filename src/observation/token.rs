@@ -58,6 +58,8 @@ pub struct TokenObservation {
     location_end: u32,
     tail_end: u32,
     series: u32,
+    /// Its roles and scopes were too many, and stand joined in one series.
+    pub joined: bool,
     /// Signed or encrypted.
     pub token_type: TokenType,
     /// `exp`.
@@ -80,8 +82,8 @@ pub(super) fn location(namespace: &str, name: &str, key: &str) -> String {
 }
 
 impl TokenObservation {
-    /// Writes down what is exposed of `jwt`. The second value tells whether its series had to be joined.
-    pub(super) fn new(jwt: &UnverifiedJwt<'_>, location: &str, bounds: Bounds, scratch: &mut String) -> (Self, bool) {
+    /// Writes down what is exposed of `jwt`.
+    pub(super) fn new(jwt: &UnverifiedJwt<'_>, location: &str, bounds: Bounds, scratch: &mut String) -> Self {
         let claims = &jwt.claims;
         let text = scratch;
         text.clear();
@@ -116,19 +118,19 @@ impl TokenObservation {
             }
         }
         let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let token = Self {
+        Self {
             text: Box::from(text.as_str()),
             algorithm_end: short(algorithm_end),
             head_end: short(head_end),
             location_end: short(location_end),
             tail_end: short(tail_end),
             series: if joined { 1 } else { short(combinations) },
+            joined,
             token_type: jwt.token_type,
             expires: claims.expires.at(),
             issued: claims.issued.at(),
             not_before: claims.not_before.at(),
-        };
-        (token, joined)
+        }
     }
 
     fn part(&self, from: u32, to: u32) -> &str {
@@ -189,14 +191,14 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 4 };
 
-    fn observe(claims: ClaimsSet<'_>) -> (TokenObservation, bool) {
+    fn observe(claims: ClaimsSet<'_>) -> TokenObservation {
         let jwt = UnverifiedJwt { token_type: TokenType::Jws, algorithm: "RS256".into(), claims };
         TokenObservation::new(&jwt, &location("ns", "s", "k"), BOUNDS, &mut String::new())
     }
 
     #[test]
     fn the_parts_add_up_to_the_labels_of_a_sample() {
-        let (token, joined) = observe(ClaimsSet {
+        let token = observe(ClaimsSet {
             audience: "aud".into(),
             email: "e".into(),
             id: "i".into(),
@@ -205,7 +207,7 @@ mod tests {
             subject: "s".into(),
             ..ClaimsSet::default()
         });
-        assert!(!joined);
+        assert!(!token.joined);
         assert_eq!(token.algorithm(), r#"algorithm="RS256","#);
         assert_eq!(token.head(), r#"algorithm="RS256",audience="aud",email="e",id="i",issuer="iss",name="n\n","#);
         assert_eq!(token.location(), r#"secret_key="k",secret_name="s",secret_namespace="ns""#);
@@ -216,25 +218,25 @@ mod tests {
     #[test]
     fn one_series_per_role_and_scope() {
         let texts = |texts: &[&'static str]| texts.iter().map(|text| (*text).into()).collect::<Vec<_>>();
-        let (token, joined) =
+        let token =
             observe(ClaimsSet { roles: texts(&["r", "q"]), scopes: texts(&["a", "b"]), ..ClaimsSet::default() });
         let series: Vec<_> = token.series().collect();
         assert_eq!(
             series,
             [r#"role="r",scope="a","#, r#"role="q",scope="a","#, r#"role="r",scope="b","#, r#"role="q",scope="b","#]
         );
-        assert_eq!((token.series_count(), joined), (4, false));
+        assert_eq!((token.series_count(), token.joined), (4, false));
 
-        let (token, joined) =
+        let token =
             observe(ClaimsSet { roles: texts(&["r", "q", "p"]), scopes: texts(&["a", "b"]), ..ClaimsSet::default() });
         assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="r,q,p",scope="a,b","#]);
-        assert_eq!((token.series_count(), joined), (1, true));
+        assert_eq!((token.series_count(), token.joined), (1, true));
     }
 
     #[test]
     fn a_joined_list_does_not_need_its_full_length() {
         let scopes = (0..20_000).map(|n| format!("scope-{n}").into()).collect();
-        let (token, _) = observe(ClaimsSet { scopes, ..ClaimsSet::default() });
+        let token = observe(ClaimsSet { scopes, ..ClaimsSet::default() });
         assert!(token.text.len() < 1_000);
     }
 }

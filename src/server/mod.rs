@@ -1,1 +1,108 @@
-//! server
+//! Answers scrapes, probes and people, through `tiny_http`.
+//!
+//! `route` says what belongs to which path, `exposition` streams `/metrics`, `pages` writes for browsers. A few threads
+//! answer one request each; what they show comes from [`Published`] snapshots, so that no poll ever makes a scrape wait.
+
+mod exposition;
+mod pages;
+mod route;
+
+use crate::metrics::OwnMetrics;
+use crate::published::Published;
+use crate::snapshot::Snapshot;
+use route::{Answer, Page};
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use tiny_http::{Header, Request, Response, StatusCode};
+
+/// Scrapers are few; one slow reader must not keep the probes waiting.
+const RESPONDERS: usize = 4;
+
+/// What all answers are made from.
+pub struct Shown {
+    /// The tokens.
+    pub snapshot: Arc<Published<Snapshot>>,
+    /// The exporter itself.
+    pub own: OwnMetrics,
+    /// Of this program, for the page.
+    pub version: &'static str,
+}
+
+/// Why nothing is served.
+#[derive(Debug)]
+pub struct ServerError(String);
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the HTTP server: {}", self.0)
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// Serves on `listener` from threads of its own, and returns at once with the address. If no more connections can be
+/// accepted, `on_end` is called with the reason: the process must not stay alive and deaf.
+///
+/// # Errors
+/// A listener that cannot be used, or threads that cannot be started.
+pub fn start(
+    listener: TcpListener,
+    shown: Shown,
+    on_end: impl Fn(ServerError) + Send + Sync + 'static,
+) -> Result<SocketAddr, ServerError> {
+    let address = listener.local_addr().map_err(|error| ServerError(error.to_string()))?;
+    let server = tiny_http::Server::from_listener(listener, None).map_err(|error| ServerError(error.to_string()))?;
+    let common = Arc::new((server, shown, on_end));
+    for number in 0..RESPONDERS {
+        let common = Arc::clone(&common);
+        let responder = move || {
+            let (server, shown, on_end) = &*common;
+            loop {
+                match server.recv() {
+                    Ok(request) => answer(request, shown),
+                    Err(error) => return on_end(ServerError(format!("no more connections are accepted: {error}"))),
+                }
+            }
+        };
+        thread::Builder::new()
+            .name(format!("http-{number}"))
+            .spawn(responder)
+            .map_err(|error| ServerError(error.to_string()))?;
+    }
+    Ok(address)
+}
+
+/// Answers one request. A panic costs this answer and nothing else: tiny_http sends a 500 for a request that is dropped.
+fn answer(request: Request, shown: &Shown) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let snapshot = shown.snapshot.load();
+        match route::route(request.method(), request.url(), &snapshot, shown.version) {
+            Answer::Exposition => exposition::respond(request, &snapshot, &shown.own),
+            Answer::Page(page) => respond(request, page),
+        }
+    }));
+    match outcome {
+        // Whoever asked has gone away; that is their right.
+        Ok(Err(error)) => log::debug!("an answer was not read to its end: {error}"),
+        Ok(Ok(())) => {}
+        Err(_) => {
+            shown.own.count_error();
+            log::error!("an answer was broken off by a defect of this program; please report the place above");
+        }
+    }
+}
+
+fn respond(request: Request, page: Page) -> std::io::Result<()> {
+    let mut response = Response::from_string(page.body).with_status_code(StatusCode(page.status));
+    let headers = [("Content-Type", page.content_type), ("X-Content-Type-Options", "nosniff")];
+    for (name, value) in headers.into_iter().chain(page.headers.iter().copied()) {
+        // Both are constants of this program; a malformed one is left out.
+        if let Ok(header) = Header::from_bytes(name, value) {
+            response = response.with_header(header);
+        }
+    }
+    request.respond(response)
+}

@@ -1,1 +1,191 @@
-//! snapshot
+//! Everything that a scrape needs, frozen: the poller assembles a [`Snapshot`] and publishes it whole.
+//!
+//! Observations are shared with the previous snapshot, so that assembling one costs a pointer per Secret.
+
+use crate::observation::{Reason, SecretObservation, TokenObservation};
+use crate::time::UnixSeconds;
+use std::sync::Arc;
+
+/// What is known of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// The label `source`: `kubernetes`, `manifests`.
+    pub name: Arc<str>,
+    /// The first try is over, well or not.
+    pub tried: bool,
+    /// The last try went well.
+    pub up: bool,
+    /// When a try went well last.
+    pub last_success: Option<UnixSeconds>,
+    /// Why the last try failed, for people.
+    pub failure: Option<Arc<str>>,
+    /// Tokens held now.
+    pub tokens: usize,
+    /// Secrets held now: those with a token, and those that should have one.
+    pub secrets: usize,
+}
+
+impl SourceStatus {
+    /// A source that has not been asked yet.
+    #[must_use]
+    pub fn untried(name: &str) -> Self {
+        Self { name: name.into(), tried: false, up: false, last_success: None, failure: None, tokens: 0, secrets: 0 }
+    }
+}
+
+/// One consistent state of all sources.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    sources: Vec<SourceStatus>,
+    secrets: Vec<Arc<SecretObservation>>,
+    /// So many tokens, from the first, have their series in the detailed families.
+    detailed: usize,
+}
+
+impl Snapshot {
+    /// Puts the observations of all sources in the order of namespace and name. If two sources hold a Secret of the same
+    /// name, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
+    /// have their token samples only.
+    #[must_use]
+    pub fn assemble<'a>(
+        sources: impl IntoIterator<Item = (&'a SourceStatus, &'a [Arc<SecretObservation>])>,
+        max_series: usize,
+    ) -> Self {
+        let mut snapshot = Self::default();
+        for (status, held) in sources {
+            snapshot.sources.push(status.clone());
+            snapshot.secrets.extend_from_slice(held);
+        }
+        // Stable, and the sources come sorted: this merges runs.
+        snapshot.secrets.sort_by(|a, b| place(a).cmp(&place(b)));
+        snapshot.secrets.dedup_by(|next, kept| place(next) == place(kept));
+        let mut series = 0usize;
+        snapshot.detailed = snapshot
+            .tokens()
+            .take_while(|token| {
+                series = series.saturating_add(token.series_count());
+                series <= max_series
+            })
+            .count();
+        snapshot
+    }
+
+    /// In the order of the configuration.
+    #[must_use]
+    pub fn sources(&self) -> &[SourceStatus] {
+        &self.sources
+    }
+
+    /// All tokens, by namespace, name and key.
+    pub fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
+        self.secrets.iter().flat_map(|secret| &secret.tokens)
+    }
+
+    /// Those with their series in the detailed families.
+    pub fn detailed_tokens(&self) -> impl Iterator<Item = &TokenObservation> {
+        self.tokens().take(self.detailed)
+    }
+
+    /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the
+    /// detailed families.
+    pub fn errors(&self) -> impl Iterator<Item = (&str, Reason)> {
+        let mut tokens_before = 0usize;
+        self.secrets.iter().flat_map(move |secret| {
+            let shown = self.detailed.saturating_sub(tokens_before);
+            tokens_before += secret.tokens.len();
+            let mut errors: Vec<_> = secret.errors.iter().map(|error| (&*error.location, error.reason)).collect();
+            let before = errors.len();
+            // A joined token has this error by itself.
+            let beyond = secret.tokens.iter().skip(shown).filter(|token| !token.joined);
+            errors.extend(beyond.map(|token| (token.location(), Reason::TooManySeries)));
+            if errors.len() > before {
+                errors.sort_unstable();
+            }
+            errors
+        })
+    }
+
+    /// Whether every source has finished a first try, and one of them ever went well. Without sources there is nothing to
+    /// wait for.
+    ///
+    /// # Errors
+    /// What is missing, as a sentence.
+    pub fn ready(&self) -> Result<(), String> {
+        if let Some(source) = self.sources.iter().find(|source| !source.tried) {
+            return Err(format!("the first poll of {} is not finished", source.name));
+        }
+        if self.sources.is_empty() || self.sources.iter().any(|source| source.last_success.is_some()) {
+            return Ok(());
+        }
+        Err("no source could be read yet; the log says why".into())
+    }
+}
+
+fn place(secret: &SecretObservation) -> (&str, &str) {
+    (&secret.namespace, &secret.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::ClaimPaths;
+    use crate::observation::{Bounds, DataValue, Observer, Reading, SecretView};
+
+    fn secret(namespace: &str, name: &str, roles: usize) -> Arc<SecretObservation> {
+        use base64::Engine as _;
+        let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        let roles: Vec<String> = (0..roles).map(|n| format!("\"r{n}\"")).collect();
+        let claims = encode(&format!(r#"{{"roles":[{}]}}"#, roles.join(",")));
+        let token = format!("{}.{claims}.", encode(r#"{"alg":"none"}"#));
+        let data = [("k".into(), DataValue::Plain(token.into()))];
+        let view = SecretView { namespace, name, annotation: None, data: &data, picked: true, version: 0 };
+        let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
+        Arc::new(Observer::new(Reading { claims: ClaimPaths::default(), bounds }).observe(&view).unwrap())
+    }
+
+    fn status(name: &str) -> SourceStatus {
+        SourceStatus::untried(name)
+    }
+
+    fn names(snapshot: &Snapshot) -> Vec<String> {
+        snapshot.secrets.iter().map(|secret| format!("{}/{}", secret.namespace, secret.name)).collect()
+    }
+
+    #[test]
+    fn sources_are_merged_in_order_and_the_first_one_wins() {
+        let (kubernetes, manifests) = (status("kubernetes"), status("manifests"));
+        let (left, right) = (
+            [secret("a", "x", 1), secret("b", "y", 1)],
+            [secret("a", "w", 1), secret("b", "y", 3), secret("c", "z", 1)],
+        );
+        let snapshot = Snapshot::assemble([(&kubernetes, &left[..]), (&manifests, &right[..])], 100);
+        assert_eq!(names(&snapshot), ["a/w", "a/x", "b/y", "c/z"]);
+        assert_eq!(snapshot.tokens().map(TokenObservation::series_count).sum::<usize>(), 4);
+        assert_eq!(snapshot.sources().len(), 2);
+    }
+
+    #[test]
+    fn series_are_bounded_in_all() {
+        let held = [secret("a", "a", 2), secret("a", "b", 3), secret("a", "c", 1)];
+        let source = status("kubernetes");
+        for (most, detailed) in [(0, 0), (1, 0), (2, 1), (4, 1), (5, 2), (6, 3), (100, 3)] {
+            let snapshot = Snapshot::assemble([(&source, &held[..])], most);
+            assert_eq!(snapshot.detailed_tokens().count(), detailed, "{most}");
+            let beyond = snapshot.errors().filter(|(_, reason)| *reason == Reason::TooManySeries);
+            assert_eq!(beyond.count(), 3 - detailed, "{most}");
+        }
+    }
+
+    #[test]
+    fn ready_once_all_were_tried_and_one_went_well() {
+        let ready = |sources: &[SourceStatus]| Snapshot::assemble(sources.iter().map(|s| (s, &[][..])), 1).ready();
+        let failed = SourceStatus { tried: true, ..status("kubernetes") };
+        let good = SourceStatus { tried: true, up: true, last_success: Some(UnixSeconds(1)), ..status("manifests") };
+        let once_good = SourceStatus { up: false, ..good.clone() };
+        assert!(ready(&[]).is_ok());
+        assert!(ready(&[status("kubernetes"), good.clone()]).unwrap_err().contains("kubernetes"));
+        assert!(ready(std::slice::from_ref(&failed)).is_err());
+        assert!(ready(&[failed.clone(), good]).is_ok());
+        assert!(ready(&[failed, once_good]).is_ok());
+    }
+}

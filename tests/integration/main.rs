@@ -1,5 +1,10 @@
 //! The program from outside, one module per subject. One binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+#[macro_use]
+mod support;
+
 mod cli;
 mod config;
 mod log;
+mod support_works;

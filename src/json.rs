@@ -4,11 +4,39 @@
 //! walk costs one pass and no allocation, and only what is wanted is read further. Skipped values are not entered
 //! recursively: [`MAX_DEPTH`] is checked beforehand.
 
-use super::JsonFault;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+
+/// Why bytes are not the JSON that was asked for. Never holds a piece of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonFault {
+    /// Not UTF-8.
+    NotUtf8,
+    /// Nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// JSON of another shape: no object, or no array, where one was expected.
+    OtherShape,
+    /// Not JSON.
+    Syntax {
+        /// Where, counted in bytes from one; of its line, if there are several.
+        column: usize,
+    },
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("is not UTF-8"),
+            Self::TooDeep => write!(f, "is nested deeper than {MAX_DEPTH} levels"),
+            Self::OtherShape => f.write_str("is not a JSON object"),
+            Self::Syntax { column } => write!(f, "is not JSON (byte {column})"),
+        }
+    }
+}
+
+impl std::error::Error for JsonFault {}
 
 /// Arrays and objects within one another. Tokens of this world have two or three levels.
 pub const MAX_DEPTH: usize = 64;
@@ -46,7 +74,7 @@ fn depth(bytes: &[u8]) -> usize {
 /// Calls `each` with every member of a JSON object: its name, and its value as it is written. A repeated name comes again.
 ///
 /// # Errors
-/// [`JsonFault::NotAnObject`] and [`JsonFault::Syntax`]; what came before the fault has been seen by `each`.
+/// [`JsonFault::OtherShape`] and [`JsonFault::Syntax`]; what came before the fault has been seen by `each`.
 pub fn members<'a>(object: &'a str, each: impl FnMut(Cow<'a, str>, &'a str)) -> Result<(), JsonFault> {
     if !object.trim_ascii_start().starts_with('{') {
         return Err(not_this_shape(object));
@@ -80,7 +108,7 @@ pub fn string(value: &str) -> Option<Cow<'_, str>> {
 /// Another kind of JSON, or none at all?
 fn not_this_shape(text: &str) -> JsonFault {
     match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => JsonFault::NotAnObject,
+        Ok(_) => JsonFault::OtherShape,
         Err(error) => fault(error),
     }
 }
@@ -173,7 +201,7 @@ mod tests {
     #[test]
     fn other_shapes_and_no_shape() {
         for text in ["[]", "null", "1", r#""x""#, " true"] {
-            assert_eq!(walk(text), Err(JsonFault::NotAnObject), "{text}");
+            assert_eq!(walk(text), Err(JsonFault::OtherShape), "{text}");
         }
         for text in ["", "{", "{}}", "{} x", "x", r#"{"a":}"#, r#"{"a":1,}"#, "{'a':1}"] {
             assert!(matches!(walk(text), Err(JsonFault::Syntax { .. })), "{text}");

@@ -1,0 +1,412 @@
+//! Exec plugins: programs that give credentials.
+//! Source: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>
+
+use crate::http_client::{ClientIdentity, IdentityError};
+use crate::redacted::Redacted;
+use crate::time::UnixSeconds;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+use super::bearer;
+use super::material::Bytes;
+
+/// Longest time that a plugin may take.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+/// No more of what a plugin writes is read.
+const MAX_OUTPUT: u64 = 1 << 20;
+/// No more of what a plugin complains of is shown, in characters.
+const MAX_COMPLAINT: usize = 400;
+/// A credential is renewed this long before its end: clocks differ, and a request takes time.
+const BEFORE_EXPIRY: i64 = 10;
+
+/// A plugin as a kubeconfig describes it.
+pub(super) struct ExecPlugin {
+    /// Where it is configured.
+    pub(super) origin: String,
+    /// `client.authentication.k8s.io/v1` or `/v1beta1`.
+    pub(super) api_version: String,
+    pub(super) command: PathBuf,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) install_hint: String,
+    /// What the plugin is told of the cluster, if it wants to know.
+    pub(super) cluster: Option<ClusterInfo>,
+    pub(super) timeout: Duration,
+    /// What it gave last. Held to look or to replace.
+    pub(super) last: Mutex<Option<Arc<ExecCredential>>>,
+    /// Held while the plugin runs: who waits for it takes what it gave.
+    pub(super) running: Mutex<()>,
+}
+
+/// `spec.cluster` of an `ExecCredential`, in the format's own names.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct ClusterInfo {
+    pub(super) server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls_server_name: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) insecure_skip_tls_verify: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) certificate_authority_data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proxy_url: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) disable_compression: bool,
+    /// What the cluster's entry keeps for the plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<serde_json::Value>,
+}
+
+/// What a plugin gave.
+pub(super) struct ExecCredential {
+    origin: String,
+    pub(super) authorization: Option<Arc<Redacted>>,
+    /// Client certificate and key, PEM.
+    pub(super) identity: Option<(Bytes, Bytes)>,
+    expires: Option<UnixSeconds>,
+}
+
+impl ExecCredential {
+    pub(super) fn client_identity(&self) -> Result<Option<ClientIdentity>, ExecPluginError> {
+        self.identity
+            .as_ref()
+            .map(|(certificate, key)| {
+                ClientIdentity::from_pem(certificate, key).map_err(|error| ExecPluginError {
+                    origin: self.origin.clone(),
+                    problem: ExecPluginProblem::Identity(error),
+                })
+            })
+            .transpose()
+    }
+}
+
+/// An exec plugin that gave no credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecPluginError {
+    /// Where the plugin is configured, and its command.
+    pub origin: String,
+    /// What happened.
+    pub problem: ExecPluginProblem,
+}
+
+/// What went wrong with an exec plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecPluginProblem {
+    /// There is no such program.
+    NotInstalled {
+        /// What the kubeconfig says of how to get it.
+        hint: String,
+    },
+    /// It cannot be started.
+    NotStarted {
+        /// The system's words.
+        cause: String,
+    },
+    /// It did not end in time and was killed.
+    TooSlow {
+        /// The time it had, in seconds.
+        seconds: u64,
+    },
+    /// It failed.
+    Failed {
+        /// How it ended.
+        status: String,
+        /// What it wrote to standard error; bounded, without control characters.
+        complaint: String,
+        /// What the kubeconfig says of how to get it.
+        hint: String,
+    },
+    /// It wrote more than is read.
+    TooMuch,
+    /// It wrote no `ExecCredential` in JSON.
+    NotACredential {
+        /// Line of what it wrote, from 1.
+        line: usize,
+    },
+    /// What it wrote is of another version than configured.
+    OtherVersion {
+        /// The configured version.
+        expected: String,
+    },
+    /// No token and no certificate in it, or only one of certificate and key.
+    Incomplete,
+    /// The token cannot be sent.
+    Token(&'static str),
+    /// The expiry is no RFC 3339 date.
+    Expiry,
+    /// Certificate and key are no identity.
+    Identity(IdentityError),
+    /// We are shutting down.
+    Cancelled,
+}
+
+impl fmt::Display for ExecPluginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        let with_hint = |f: &mut fmt::Formatter<'_>, hint: &str| {
+            if hint.is_empty() { Ok(()) } else { write!(f, " ({hint})") }
+        };
+        match &self.problem {
+            ExecPluginProblem::NotInstalled { hint } => {
+                f.write_str(
+                    "no such program here; an image without it, such as one from scratch, needs another way to log in: a token \
+                     or a client certificate",
+                )?;
+                with_hint(f, hint)
+            }
+            ExecPluginProblem::NotStarted { cause } => write!(f, "cannot be started: {cause}"),
+            ExecPluginProblem::TooSlow { seconds } => {
+                write!(f, "did not end within {seconds} s and was killed; does it wait for somebody to type?")
+            }
+            ExecPluginProblem::Failed { status, complaint, hint } => {
+                write!(f, "failed ({status})")?;
+                if !complaint.is_empty() {
+                    write!(f, ": {complaint}")?;
+                }
+                with_hint(f, hint)
+            }
+            ExecPluginProblem::TooMuch => write!(f, "wrote more than {MAX_OUTPUT} bytes"),
+            ExecPluginProblem::NotACredential { line } => {
+                write!(f, "what it wrote is no ExecCredential in JSON (line {line})")
+            }
+            ExecPluginProblem::OtherVersion { expected } => {
+                write!(f, "what it wrote has another apiVersion than {expected}, which the kubeconfig asks for")
+            }
+            ExecPluginProblem::Incomplete => f.write_str(
+                "what it wrote has neither status.token nor both of status.clientCertificateData and status.clientKeyData",
+            ),
+            ExecPluginProblem::Token(cause) => write!(f, "status.token: {cause}"),
+            ExecPluginProblem::Expiry => f.write_str("status.expirationTimestamp is no RFC 3339 date"),
+            ExecPluginProblem::Identity(error) if error.is_about_certificate() => {
+                write!(f, "status.clientCertificateData: {error}")
+            }
+            ExecPluginProblem::Identity(error) => write!(f, "status.clientKeyData: {error}"),
+            ExecPluginProblem::Cancelled => f.write_str("shut down while it ran"),
+        }
+    }
+}
+
+impl std::error::Error for ExecPluginError {}
+
+impl fmt::Debug for ExecPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the arguments nor the environment: credentials stand in them.
+        write!(f, "ExecPlugin({})", self.origin)
+    }
+}
+
+impl ExecPlugin {
+    /// What the plugin gave last, if that is still good and not `again`; else it is run. One at a time: who comes while it
+    /// runs waits for what it gives.
+    pub(super) fn credential(
+        &self,
+        again: bool,
+        ca: Option<&Zeroizing<Vec<u8>>>,
+        cancelled: &AtomicBool,
+    ) -> Result<Arc<ExecCredential>, ExecPluginError> {
+        let known = self.last();
+        match &known {
+            Some(credential) if !again && still_good(credential) => return Ok(Arc::clone(credential)),
+            _ => {}
+        }
+        let _running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = self.last()
+            && !known.is_some_and(|known| Arc::ptr_eq(&known, &newer))
+            && still_good(&newer)
+        {
+            return Ok(newer);
+        }
+        let credential = self
+            .run(ca, cancelled)
+            .map(Arc::new)
+            .map_err(|problem| ExecPluginError { origin: self.origin.clone(), problem })?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&credential));
+        Ok(credential)
+    }
+
+    fn last(&self) -> Option<Arc<ExecCredential>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn run(
+        &self,
+        ca: Option<&Zeroizing<Vec<u8>>>,
+        cancelled: &AtomicBool,
+    ) -> Result<ExecCredential, ExecPluginProblem> {
+        let mut child = Command::new(&self.command)
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .env("KUBERNETES_EXEC_INFO", self.exec_info(ca))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0) // so that what it starts itself can be killed with it
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => ExecPluginProblem::NotInstalled { hint: self.install_hint.clone() },
+                _ => ExecPluginProblem::NotStarted { cause: error.to_string() },
+            })?;
+        let output = collect(child.stdout.take());
+        let complaint = collect(child.stderr.take());
+        let group = Group(child.id());
+        let deadline = Instant::now() + self.timeout;
+        let status = wait(&mut child, deadline, cancelled, &group, self.timeout)?;
+        // What a grandchild still holds open is not waited for longer than the plugin itself.
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let output = output.recv_timeout(left());
+        let complaint =
+            complaint.recv_timeout(if output.is_ok() { Duration::from_millis(100) } else { Duration::ZERO });
+        let complaint = plain(&complaint.unwrap_or_default());
+        let output = output.map_err(|_| {
+            group.kill();
+            ExecPluginProblem::TooSlow { seconds: self.timeout.as_secs() }
+        })?;
+        if !status.success() {
+            let (status, hint) = (status.to_string(), self.install_hint.clone());
+            return Err(ExecPluginProblem::Failed { status, complaint, hint });
+        }
+        if !complaint.is_empty() {
+            log::debug!("{}: it says: {complaint}", self.origin);
+        }
+        self.read(&output)
+    }
+
+    /// The `ExecCredential` that a plugin finds in its environment.
+    fn exec_info(&self, ca: Option<&Zeroizing<Vec<u8>>>) -> String {
+        let mut spec = BTreeMap::from([("interactive", serde_json::Value::Bool(false))]);
+        if let Some(cluster) = &self.cluster {
+            let mut cluster = cluster.clone();
+            cluster.certificate_authority_data = ca.map(|pem| BASE64_STANDARD.encode(pem.as_slice()));
+            spec.insert("cluster", serde_json::to_value(cluster).unwrap_or_default());
+        }
+        serde_json::json!({"apiVersion": self.api_version, "kind": "ExecCredential", "spec": spec}).to_string()
+    }
+
+    fn read(&self, output: &[u8]) -> Result<ExecCredential, ExecPluginProblem> {
+        #[derive(Deserialize)]
+        struct Written {
+            #[serde(rename = "apiVersion", default)]
+            api_version: String,
+            #[serde(default)]
+            kind: String,
+            status: Option<WrittenStatus>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct WrittenStatus {
+            token: Option<Redacted>,
+            client_certificate_data: Option<Redacted>,
+            client_key_data: Option<Redacted>,
+            expiration_timestamp: Option<String>,
+        }
+        if u64::try_from(output.len()).is_ok_and(|length| length > MAX_OUTPUT) {
+            return Err(ExecPluginProblem::TooMuch);
+        }
+        // serde_json's own words may quote what was written.
+        let written: Written =
+            serde_json::from_slice(output).map_err(|error| ExecPluginProblem::NotACredential { line: error.line() })?;
+        if written.kind != "ExecCredential" {
+            return Err(ExecPluginProblem::NotACredential { line: 1 });
+        }
+        if written.api_version != self.api_version {
+            return Err(ExecPluginProblem::OtherVersion { expected: self.api_version.clone() });
+        }
+        let status = written.status.ok_or(ExecPluginProblem::Incomplete)?;
+        let filled = |text: Option<Redacted>| text.filter(|text| !text.expose().is_empty());
+        let authorization = filled(status.token)
+            .map(|token| bearer(token.expose().as_bytes()).map(Arc::new))
+            .transpose()
+            .map_err(ExecPluginProblem::Token)?;
+        let bytes = |text: Redacted| Arc::new(Zeroizing::new(text.expose().as_bytes().to_vec()));
+        let identity = match (filled(status.client_certificate_data), filled(status.client_key_data)) {
+            (Some(certificate), Some(key)) => Some((bytes(certificate), bytes(key))),
+            (None, None) if authorization.is_some() => None,
+            _ => return Err(ExecPluginProblem::Incomplete),
+        };
+        let expires = status
+            .expiration_timestamp
+            .map(|text| UnixSeconds::parse_rfc3339(&text).ok_or(ExecPluginProblem::Expiry))
+            .transpose()?;
+        Ok(ExecCredential { origin: self.origin.clone(), authorization, identity, expires })
+    }
+}
+
+fn still_good(credential: &ExecCredential) -> bool {
+    credential.expires.is_none_or(|expires| expires.since(UnixSeconds::now()) > BEFORE_EXPIRY)
+}
+
+/// Reads a pipe to its end on a thread of its own: a plugin that fills one of two pipes would wait for us for ever. What is
+/// beyond the bound is read and forgotten.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
+    let (send, receive) = mpsc::sync_channel(1);
+    let read = move || {
+        let mut kept = Zeroizing::new(Vec::new());
+        if let Some(mut pipe) = pipe {
+            let _ = (&mut pipe).take(MAX_OUTPUT + 1).read_to_end(&mut kept);
+            let _ = io::copy(&mut pipe, &mut io::sink());
+        }
+        let _ = send.send(kept);
+    };
+    // Without a thread nothing is received, and the plugin ends as too slow.
+    let _ = std::thread::Builder::new().name("exec-plugin".to_owned()).spawn(read);
+    receive
+}
+
+fn wait(
+    child: &mut Child,
+    deadline: Instant,
+    cancelled: &AtomicBool,
+    group: &Group,
+    timeout: Duration,
+) -> Result<ExitStatus, ExecPluginProblem> {
+    loop {
+        let problem = match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if cancelled.load(Ordering::SeqCst) => ExecPluginProblem::Cancelled,
+            Ok(None) if Instant::now() >= deadline => ExecPluginProblem::TooSlow { seconds: timeout.as_secs() },
+            Ok(None) => {
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+            Err(error) => ExecPluginProblem::NotStarted { cause: error.to_string() },
+        };
+        group.kill();
+        let _ = child.wait();
+        return Err(problem);
+    }
+}
+
+/// The process group of a plugin.
+struct Group(u32);
+
+impl Group {
+    fn kill(&self) {
+        if let Ok(group) = libc::pid_t::try_from(self.0) {
+            // SAFETY: kill takes no pointers. The group is the child's own; no other process can have got its number while
+            // a member is left, and if none is left nothing happens.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+    }
+}
+
+/// A plugin's complaint in one line, bounded, without control characters.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut line = String::new();
+    for c in text.trim().chars().take(MAX_COMPLAINT) {
+        line.push(if c.is_control() { ' ' } else { c });
+    }
+    line
+}

@@ -1,0 +1,157 @@
+//! The parts of a Secret object that are looked at (Kubernetes API, `core/v1.Secret`), borrowed from the answer.
+
+use crate::json::{self, JsonFault};
+use crate::observation::DataValue;
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// A Secret whose data has not been looked into yet: of one that did not change, nobody wants it.
+#[derive(Debug)]
+pub struct SecretObject<'a> {
+    /// `metadata.namespace`
+    pub namespace: Cow<'a, str>,
+    /// `metadata.name`
+    pub name: Cow<'a, str>,
+    /// The value of the annotation that was asked for.
+    pub annotation: Option<Cow<'a, str>>,
+    /// A hash of `metadata.uid` and `metadata.resourceVersion`: another state of the object, or another object of the same
+    /// name, has another one.
+    pub version: u64,
+    data: &'a str,
+}
+
+/// Why an item of a list is no Secret.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ObjectError {
+    /// The item, its metadata or its data.
+    Json(JsonFault),
+    /// `metadata.name` or `metadata.namespace` is not there.
+    NoName,
+}
+
+impl std::fmt::Display for ObjectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Json(fault) => write!(f, "an item of the list {fault}"),
+            Self::NoName => f.write_str("an item of the list has no name or no namespace"),
+        }
+    }
+}
+
+impl std::error::Error for ObjectError {}
+
+impl From<JsonFault> for ObjectError {
+    fn from(fault: JsonFault) -> Self {
+        Self::Json(fault)
+    }
+}
+
+impl<'a> SecretObject<'a> {
+    /// Reads an item of a list; `annotation_key` is the annotation that is wanted.
+    ///
+    /// # Errors
+    /// [`ObjectError`]: what the API server never sends.
+    pub fn read(item: &'a [u8], annotation_key: &str) -> Result<Self, ObjectError> {
+        let text = std::str::from_utf8(item).map_err(|_| JsonFault::NotUtf8)?;
+        let (mut metadata, mut data) = ("{}", "null");
+        json::members(text, |name, value| match &*name {
+            "metadata" => metadata = value,
+            "data" => data = value,
+            _ => {}
+        })?;
+        let (mut namespace, mut name, mut uid, mut resource_version, mut annotations) = (None, None, "", "", "null");
+        json::members(metadata, |member, value| match &*member {
+            "namespace" => namespace = json::string(value),
+            "name" => name = json::string(value),
+            "uid" => uid = value,
+            "resourceVersion" => resource_version = value,
+            "annotations" => annotations = value,
+            _ => {}
+        })?;
+        let mut annotation = None;
+        members_or_null(annotations, |key, value| {
+            if key == annotation_key {
+                annotation = json::string(value);
+            }
+        })?;
+        let mut hasher = DefaultHasher::new();
+        (uid, resource_version).hash(&mut hasher);
+        let (Some(namespace), Some(name)) = (namespace, name) else { return Err(ObjectError::NoName) };
+        Ok(Self { namespace, name, annotation, version: hasher.finish(), data })
+    }
+
+    /// Appends its data keys and values to `entries`.
+    ///
+    /// # Errors
+    /// [`ObjectError::Json`] if `data` is no object.
+    pub fn data(&self, entries: &mut Vec<(Cow<'a, str>, DataValue<'a>)>) -> Result<(), ObjectError> {
+        members_or_null(self.data, |key, value| {
+            if let Some(encoded) = json::string(value) {
+                entries.push((key, DataValue::Base64(encoded)));
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn members_or_null<'a>(value: &'a str, each: impl FnMut(Cow<'a, str>, &'a str)) -> Result<(), JsonFault> {
+    if value == "null" { Ok(()) } else { json::members(value, each) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(item: &str) -> Result<SecretObject<'_>, ObjectError> {
+        SecretObject::read(item.as_bytes(), "jwt-exporter/secret-key")
+    }
+
+    #[test]
+    fn a_secret_as_the_api_server_writes_it() {
+        let item = r#"{"metadata":{"name":"s","namespace":"ns","uid":"1-2","resourceVersion":"42","labels":{"a":"b"},
+            "annotations":{"jwt-exporter/secret-key":"token","other":"\"{\\n}\""},"managedFields":[{"f":{}}]},
+            "data":{"token":"ZXlK","b\u0061":"LQ=="},"type":"Opaque"}"#;
+        let secret = read(item).unwrap();
+        assert_eq!((&*secret.namespace, &*secret.name), ("ns", "s"));
+        assert_eq!(secret.annotation.as_deref(), Some("token"));
+        let mut entries = Vec::new();
+        secret.data(&mut entries).unwrap();
+        let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+        assert_eq!(entries, [r#"token=Base64("ZXlK")"#, r#"ba=Base64("LQ==")"#]);
+    }
+
+    #[test]
+    fn a_secret_without_anything() {
+        for item in [
+            r#"{"metadata":{"name":"s","namespace":"ns"}}"#,
+            r#"{"data":null,"metadata":{"annotations":null,"name":"s","namespace":"ns"}}"#,
+        ] {
+            let secret = read(item).unwrap();
+            let mut entries = Vec::new();
+            secret.data(&mut entries).unwrap();
+            assert!(secret.annotation.is_none() && entries.is_empty());
+        }
+    }
+
+    #[test]
+    fn versions_differ_by_object_and_by_state() {
+        let version = |uid: &str, version: &str| {
+            let item =
+                format!(r#"{{"metadata":{{"name":"s","namespace":"n","uid":"{uid}","resourceVersion":"{version}"}}}}"#);
+            read(&item).unwrap().version
+        };
+        assert_eq!(version("a", "1"), version("a", "1"));
+        assert_ne!(version("a", "1"), version("a", "2"));
+        assert_ne!(version("a", "1"), version("b", "1"));
+    }
+
+    #[test]
+    fn what_is_no_secret() {
+        assert_eq!(read("{}").unwrap_err(), ObjectError::NoName);
+        assert_eq!(read(r#"{"metadata":{"name":"s"}}"#).unwrap_err(), ObjectError::NoName);
+        for item in ["[]", "{", r#"{"metadata":[]}"#, r#"{"metadata":{"name":"s","namespace":"n","annotations":1}}"#] {
+            assert!(matches!(read(item), Err(ObjectError::Json(_))), "{item}");
+        }
+        assert!(SecretObject::read(b"{\"a\":\"\xff\"}", "k").is_err());
+    }
+}

@@ -1,0 +1,194 @@
+//! Refusals: the `Status` object that comes with a bad status code, and what an operator can do about it.
+//! Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>
+
+use crate::http_client::Response;
+use crate::time::UnixSeconds;
+use serde::Deserialize;
+use std::io::Read;
+use std::time::Duration;
+
+use super::request::{ApiRequest, Verb};
+use super::request_error::{Reason, RequestError};
+
+/// No more of a refusal is read.
+pub(super) const MAX_BYTES: u64 = 64 << 10;
+/// No more of the server's words is shown, in characters.
+const MAX_MESSAGE: usize = 512;
+/// A server may ask for this much patience and no more.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// The members of a `Status` that say something.
+#[derive(Debug, Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    message: String,
+    details: Option<Details>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Details {
+    #[serde(rename = "retryAfterSeconds")]
+    retry_after_seconds: Option<u64>,
+}
+
+/// `list secrets in namespace "a"`, `watch secrets in the whole cluster`.
+pub(super) fn what(verb: Verb, resource: &str, path: &str) -> String {
+    match namespace(path) {
+        Some(namespace) => format!("{verb} {resource} in namespace \"{namespace}\""),
+        None => format!("{verb} {resource} in the whole cluster"),
+    }
+}
+
+/// The namespace that a path is about: what stands below `namespaces/NAME/`.
+fn namespace(path: &str) -> Option<&str> {
+    let path = path.split('?').next().unwrap_or_default();
+    let (_, rest) = path.split_once("/namespaces/")?;
+    rest.split_once('/').map(|(namespace, _)| namespace)
+}
+
+/// What a response says that is no success.
+pub(super) fn refusal(request: &ApiRequest<'_>, what: &str, server: &str, response: Response) -> RequestError {
+    let code = response.status;
+    let reason = Reason::of_status(code);
+    let mut retry_after = response.header("retry-after").and_then(|value| seconds(value, UnixSeconds::now()));
+    let location = response.header("location").map(host_of);
+    let mut body = Vec::new();
+    // What cannot be read is not shown; the status code says enough.
+    let _ = response.body.take(MAX_BYTES).read_to_end(&mut body);
+    let status: Status = serde_json::from_slice(&body).unwrap_or_default();
+    if retry_after.is_none() {
+        retry_after = status.details.and_then(|details| details.retry_after_seconds).map(Duration::from_secs);
+    }
+    let mut message = format!("{what} at {server}: status {code}");
+    if !status.message.is_empty() {
+        message.push_str(": ");
+        message.push_str(&shown(&status.message));
+    }
+    if let Some(advice) = advice(reason, request, location.as_deref()) {
+        message.push_str("; ");
+        message.push_str(&advice);
+    }
+    RequestError::new(reason, message).with_status(code, retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)))
+}
+
+fn advice(reason: Reason, request: &ApiRequest<'_>, location: Option<&str>) -> Option<String> {
+    match reason {
+        Reason::Unauthorized => Some(
+            "the server does not know our credentials: are they expired, revoked, or those of another cluster?"
+                .to_owned(),
+        ),
+        Reason::Forbidden => {
+            let (resource, verb) = (request.resource, request.verb);
+            let group = api_group(&request.path);
+            let role = match namespace(&request.path) {
+                Some(namespace) => format!("a Role in namespace \"{namespace}\", or a ClusterRole,"),
+                None => "a ClusterRole".to_owned(),
+            };
+            Some(format!(
+                "{role} bound to us needs the rule {{apiGroups: [\"{group}\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]}}"
+            ))
+        }
+        Reason::NotFound if !matches!(request.verb, Verb::Get) => {
+            Some("is this the API server, and is its URL complete?".to_owned())
+        }
+        Reason::Redirect => Some(match location {
+            Some(location) => format!(
+                "it points to {location}, but no redirects are followed with a token: name the right server in the kubeconfig"
+            ),
+            None => "no redirects are followed with a token: name the right server in the kubeconfig".to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+/// The API group of `/apis/GROUP/…`; the core group of `/api/…` has an empty name.
+fn api_group(path: &str) -> &str {
+    path.split_once("/apis/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default()
+}
+
+/// Scheme and host of a `Location`: what follows may hold anything.
+fn host_of(location: &str) -> String {
+    let end = match location.split_once("://") {
+        Some((scheme, rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}")
+        }
+        None => "another path of the same server".to_owned(),
+    };
+    shown(&end)
+}
+
+/// The server's words, bounded, with control characters escaped.
+fn shown(words: &str) -> String {
+    let mut shown = String::new();
+    for (at, c) in words.chars().enumerate() {
+        if at == MAX_MESSAGE {
+            shown.push('…');
+            break;
+        }
+        // Control characters forge log lines; these others turn the direction of what is read.
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// `Retry-After`: seconds, or a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, sections 10.2.3 and 5.6.7).
+fn seconds(value: &str, now: UnixSeconds) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let mut words = value.split_ascii_whitespace().skip(1);
+    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    let at = UnixSeconds::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z"))?;
+    u64::try_from(at.since(now)).ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UnixSeconds(784_111_770);
+        for (value, wait) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", None),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(value, now), wait.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for() {
+        assert_eq!(what(Verb::List, "secrets", "/api/v1/secrets?limit=1"), "list secrets in the whole cluster");
+        let one = what(Verb::Get, "secrets", "/api/v1/namespaces/a/secrets/b");
+        assert_eq!(one, "get secrets in namespace \"a\"");
+        assert_eq!(what(Verb::List, "namespaces", "/api/v1/namespaces?x=/y/"), "list namespaces in the whole cluster");
+        assert_eq!(api_group("/apis/authentication.k8s.io/v1/tokenreviews"), "authentication.k8s.io");
+        assert_eq!(api_group("/api/v1/secrets"), "");
+    }
+
+    #[test]
+    fn a_location_is_named_by_its_host_alone() {
+        assert_eq!(host_of("https://user:pw@sso.example/login?token=x"), "https://sso.example");
+        assert_eq!(host_of("/login"), "another path of the same server");
+    }
+
+    #[test]
+    fn words_of_the_server_are_bounded_and_plain() {
+        assert_eq!(shown("a\nb\u{202e}\x1b[31m"), "a\\nb\\u{202e}\\u{1b}[31m");
+        assert_eq!(shown(&"ä".repeat(600)).chars().count(), MAX_MESSAGE + 1);
+    }
+}

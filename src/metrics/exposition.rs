@@ -1,0 +1,266 @@
+//! A snapshot in Prometheus' text format, streamed: no family is ever held as a whole.
+
+use super::family::{
+    EXPIRATION, EXPIRES_IN, Family, ISSUED_AT, ISSUED_AT_DOCUMENTED, ISSUED_SINCE, SOURCE_LAST_SUCCESS, SOURCE_SECRETS,
+    SOURCE_TOKENS, SOURCE_UP, TOKEN_ERROR, TOKEN_EXPIRATION, TOKEN_INFO, TOKEN_ISSUED_AT, TOKEN_NEVER_EXPIRES,
+    TOKEN_NOT_BEFORE,
+};
+use super::own::OwnMetrics;
+use crate::jwt::TokenType;
+use crate::observation::{TokenObservation, push_label};
+use crate::snapshot::{Snapshot, SourceStatus};
+use crate::time::UnixSeconds;
+use std::io::{self, Write};
+
+/// Text format 0.0.4 (Prometheus, "Exposition formats"). Version 3 of Prometheus refuses an answer without it.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Writes go out in pieces of about this size: larger ones were no faster.
+const PIECE: usize = 128 * 1024;
+
+/// Writes the whole exposition. What depends on the clock is computed from `now`.
+///
+/// # Errors
+/// Those of `out`: a scraper that went away.
+pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut dyn Write) -> io::Result<()> {
+    let mut text = Text { piece: Vec::with_capacity(PIECE + 8 * 1024), out };
+
+    text.detailed(snapshot, EXPIRES_IN, |token| token.expires.map(|at| at.since(now)))?;
+    text.detailed(snapshot, ISSUED_SINCE, |token| token.issued.map(|at| now.since(at)))?;
+    text.detailed(snapshot, EXPIRATION, |token| token.expires.map(|at| at.0))?;
+    text.detailed(snapshot, ISSUED_AT, |token| token.issued.map(|at| at.0))?;
+    text.detailed(snapshot, ISSUED_AT_DOCUMENTED, |token| token.issued.map(|at| at.0))?;
+
+    text.family(TOKEN_INFO, snapshot.tokens(), |text, token| {
+        let labels = [token.algorithm(), token.location(), ",type=\"", token.token_type.as_str(), "\""];
+        text.sample(TOKEN_INFO.name, &labels, 1);
+    })?;
+    text.dates(snapshot, TOKEN_EXPIRATION, |token| token.expires)?;
+    text.dates(snapshot, TOKEN_ISSUED_AT, |token| token.issued)?;
+    text.dates(snapshot, TOKEN_NOT_BEFORE, |token| token.not_before)?;
+    let endless = |token: &&TokenObservation| token.token_type == TokenType::Jws && token.expires.is_none();
+    text.family(TOKEN_NEVER_EXPIRES, snapshot.tokens().filter(endless), |text, token| {
+        text.sample(TOKEN_NEVER_EXPIRES.name, &[token.location()], 1);
+    })?;
+    text.family(TOKEN_ERROR, snapshot.errors(), |text, (location, reason)| {
+        text.sample(TOKEN_ERROR.name, &[location, ",reason=\"", reason.as_str(), "\""], 1);
+    })?;
+
+    text.sources(snapshot, SOURCE_UP, |source| Some(i64::from(source.up)))?;
+    text.sources(snapshot, SOURCE_LAST_SUCCESS, |source| source.last_success.map(|at| at.0))?;
+    text.sources(snapshot, SOURCE_TOKENS, |source| i64::try_from(source.tokens).ok())?;
+    text.sources(snapshot, SOURCE_SECRETS, |source| i64::try_from(source.secrets).ok())?;
+
+    let mut own_families = String::new();
+    own.encode(&mut own_families);
+    text.push(&own_families);
+    text.out.write_all(&text.piece)
+}
+
+/// The text on its way out.
+struct Text<'a> {
+    piece: Vec<u8>,
+    out: &'a mut dyn Write,
+}
+
+impl Text<'_> {
+    fn push(&mut self, text: &str) {
+        self.piece.extend_from_slice(text.as_bytes());
+    }
+
+    fn write_if_full(&mut self) -> io::Result<()> {
+        if self.piece.len() >= PIECE {
+            self.out.write_all(&self.piece)?;
+            self.piece.clear();
+        }
+        Ok(())
+    }
+
+    /// One family; without a sample nothing of it appears.
+    fn family<T>(
+        &mut self,
+        family: Family,
+        items: impl Iterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) -> io::Result<()> {
+        let mut begun = false;
+        for item in items {
+            if !begun {
+                begun = true;
+                for part in [
+                    "# HELP ",
+                    family.name,
+                    " ",
+                    family.help,
+                    "\n# TYPE ",
+                    family.name,
+                    " ",
+                    family.kind.as_str(),
+                    "\n",
+                ] {
+                    self.push(part);
+                }
+            }
+            write(self, item);
+            self.write_if_full()?;
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, name: &str, labels: &[&str], value: i64) {
+        self.sample_of(name, labels, itoa::Buffer::new().format(value));
+    }
+
+    fn sample_of(&mut self, name: &str, labels: &[&str], value: &str) {
+        self.push(name);
+        self.push("{");
+        for part in labels {
+            self.push(part);
+        }
+        self.push("} ");
+        self.push(value);
+        self.push("\n");
+    }
+
+    /// A family with one sample per series of each token.
+    fn detailed(
+        &mut self,
+        snapshot: &Snapshot,
+        family: Family,
+        value: impl Fn(&TokenObservation) -> Option<i64>,
+    ) -> io::Result<()> {
+        let tokens = snapshot.detailed_tokens().filter_map(|token| value(token).map(|value| (token, value)));
+        self.family(family, tokens, |text, (token, value)| {
+            let mut digits = itoa::Buffer::new();
+            let value = digits.format(value);
+            for series in token.series() {
+                text.sample_of(family.name, &[token.head(), series, token.location(), ",", token.tail()], value);
+            }
+        })
+    }
+
+    /// A family with one sample per token that has the date.
+    fn dates(
+        &mut self,
+        snapshot: &Snapshot,
+        family: Family,
+        date: impl Fn(&TokenObservation) -> Option<UnixSeconds>,
+    ) -> io::Result<()> {
+        let tokens = snapshot.tokens().filter_map(|token| date(token).map(|at| (token, at)));
+        self.family(family, tokens, |text, (token, at)| text.sample(family.name, &[token.location()], at.0))
+    }
+
+    /// A family with one sample per source.
+    fn sources(
+        &mut self,
+        snapshot: &Snapshot,
+        family: Family,
+        value: impl Fn(&SourceStatus) -> Option<i64>,
+    ) -> io::Result<()> {
+        let sources = snapshot.sources().iter().filter_map(|source| value(source).map(|value| (source, value)));
+        self.family(family, sources, |text, (source, value)| {
+            let mut label = String::new();
+            push_label(&mut label, "source", &source.name);
+            text.sample(family.name, &[&label], value);
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::ClaimPaths;
+    use crate::metrics::BuildInfo;
+    use crate::observation::{Bounds, DataValue, Observer, Reading, SecretView};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use std::sync::Arc;
+
+    fn token(claims: &str) -> DataValue<'static> {
+        let (header, claims) = (URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#), URL_SAFE_NO_PAD.encode(claims));
+        DataValue::Plain(format!("{header}.{claims}.c2ln").into())
+    }
+
+    fn exposition(secrets: &[(&str, DataValue<'static>)], max_series: usize) -> String {
+        let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
+        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds });
+        let mut held = Vec::new();
+        for (name, value) in secrets {
+            let DataValue::Plain(text) = value else { unreachable!() };
+            let data = [("token".into(), DataValue::Plain(text.clone()))];
+            let view = SecretView { namespace: "ns", name, annotation: None, data: &data, picked: true, version: 0 };
+            held.extend(observer.observe(&view).map(Arc::new));
+        }
+        let source = SourceStatus {
+            tried: true,
+            up: true,
+            last_success: Some(UnixSeconds(1_700_000_000)),
+            tokens: held.iter().map(|secret| secret.tokens.len()).sum(),
+            secrets: held.len(),
+            ..SourceStatus::untried("kubernetes")
+        };
+        let own = OwnMetrics::new(BuildInfo { version: "v", revision: "r", rustc: "c" }).unwrap();
+        let mut text = Vec::new();
+        let snapshot = Snapshot::assemble([(&source, &held[..])], max_series);
+        encode(&snapshot, &own, UnixSeconds(1_700_000_100), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        // The process differs from run to run.
+        text.lines().filter(|line| !line.contains("process_")).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Golden files are rewritten with GOLDEN=rewrite in the environment.
+    fn golden(name: &str, found: &str) {
+        let path = format!("{}/tests/golden/exposition/{name}.prom", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("GOLDEN").is_some_and(|value| value == "rewrite") {
+            std::fs::write(&path, found).unwrap();
+        }
+        assert_eq!(found, std::fs::read_to_string(&path).unwrap(), "{path}");
+    }
+
+    #[test]
+    fn nothing_to_show() {
+        golden("empty", &exposition(&[], 100));
+    }
+
+    #[test]
+    fn tokens_of_every_kind() {
+        let all = r#"{"iss":"i","sub":"s","aud":["a","b"],"exp":1700003700,"iat":1699999900,"nbf":1699999901,"jti":"1",
+            "name":"N \"x\" \\ \n","email":"e@x","scope":"read write","roles":["r"]}"#;
+        let jwe = format!("{}.a2V5.aXY.Y2lwaGVy.dGFn", URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP"}"#));
+        let secrets = [
+            ("all-claims", token(all)),
+            ("broken", DataValue::Plain("hello".into())),
+            ("encrypted", DataValue::Plain(jwe.into())),
+            ("expired", token(r#"{"exp":1700000000}"#)),
+            ("no-claims", token("{}")),
+            ("odd-dates", token(r#"{"exp":"tomorrow","iat":1.5e9}"#)),
+        ];
+        golden("tokens", &exposition(&secrets, 100));
+    }
+
+    #[test]
+    fn bounds_show() {
+        let secrets = [
+            ("a-joined", token(r#"{"exp":1,"roles":["r1","r2"],"scope":"a b"}"#)),
+            ("b-in-full", token(r#"{"exp":2,"roles":["r1","r2"]}"#)),
+            ("c-beyond", token(r#"{"exp":3,"roles":["r1","r2"]}"#)),
+            ("d-beyond-and-joined", token(r#"{"exp":4,"roles":["r1","r2"],"scope":"a b"}"#)),
+        ];
+        golden("bounds", &exposition(&secrets, 3));
+    }
+
+    #[test]
+    fn a_scraper_that_goes_away_is_an_error() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let own = OwnMetrics::new(BuildInfo { version: "v", revision: "r", rustc: "c" }).unwrap();
+        assert!(encode(&Snapshot::default(), &own, UnixSeconds(0), &mut Gone).is_err());
+    }
+}
