@@ -299,6 +299,16 @@ mod tests {
         assert!(matches!(read(&["-check-config"]), Ok(Invocation::CheckConfig(_))));
     }
 
+    #[test]
+    fn a_usage_error_cannot_steer_a_terminal() {
+        let harmful = "\u{202e}\u{2028}\u{9b}\x1b\n\u{200f}";
+        for argument in [format!("-{harmful}"), format!("-={harmful}"), format!("-level={harmful}"), harmful.to_owned()]
+        {
+            let shown = read(&[&argument]).unwrap_err().to_string();
+            assert_eq!(crate::log::escape(&shown), shown.as_str());
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn an_argument_that_is_no_text_is_named_by_its_place() {
@@ -309,7 +319,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|version|h|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
-            let _ = parse(arguments.into_iter().map(OsString::from));
+            if let Err(error) = parse(arguments.into_iter().map(OsString::from)) {
+                let shown = error.to_string();
+                prop_assert_eq!(crate::log::escape(&shown), shown.as_str(), "a usage error can steer a terminal");
+            }
         }
 
         #[test]

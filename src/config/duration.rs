@@ -24,13 +24,14 @@ const UNITS: [(&str, u128); 9] = [
 /// # Errors
 /// What is expected instead.
 pub fn parse(text: &str) -> Result<Duration, Expected> {
-    let expected = || {
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // Digits alone are short enough to repeat: whatever is longer is no duration in any unit.
-            let digits = text.get(..text.len().min(20)).unwrap_or_default();
-            return Expected::new(format!("a duration with its unit, such as {digits}s or {digits}m"));
+    let expected = || match text.parse::<i64>() {
+        // In the reference's YAML, a number alone counted nanoseconds.
+        Ok(nanos @ 1_000_000_000..) => {
+            let meant = written(Duration::from_nanos(nanos.unsigned_abs()));
+            Expected::new(format!("a duration with its unit, such as {meant} for as many nanoseconds"))
         }
-        Expected::new("a duration such as 90s, 1h30m or 7d")
+        Ok(number @ 1..) => Expected::new(format!("a duration with its unit, such as {number}s or {number}m")),
+        _ => Expected::new("a duration such as 90s, 1h30m or 7d"),
     };
     if text == "0" {
         return Ok(Duration::ZERO);

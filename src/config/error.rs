@@ -85,7 +85,8 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.problem {
-            ConfigProblem::Unreadable(error) => Some(error),
+            // What has words of our own needs no others.
+            ConfigProblem::Unreadable(error) if words_for(error).is_none() => Some(error),
             _ => None,
         }
     }
@@ -95,15 +96,10 @@ impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(error) => write!(f, "expected {error}"),
-            Self::Unreadable(error) => match error.kind() {
-                io::ErrorKind::NotFound => f.write_str("there is no such file"),
-                io::ErrorKind::PermissionDenied => f.write_str("this user may not read the file"),
-                io::ErrorKind::IsADirectory => f.write_str("this is a directory; name the file in it"),
-                _ => f.write_str("the file cannot be read"),
-            },
+            Self::Unreadable(error) => f.write_str(words_for(error).unwrap_or("the file cannot be read")),
             Self::TooLarge => write!(f, "the file is larger than {} bytes", super::MAX_BYTES),
             Self::NotUtf8 => f.write_str("the text is not UTF-8 from here on"),
-            Self::Syntax(message) => write!(f, "this is not YAML: {}", escape(message)),
+            Self::Syntax(message) => write!(f, "this YAML cannot be read: {}", escape(message)),
             Self::SecondDocument => f.write_str("expected one YAML document, found a second one"),
             Self::UnknownKey { key, meant: None } => write!(f, "{}: there is no such key", escape(key)),
             Self::UnknownKey { key, meant: Some(meant) } => {
@@ -115,5 +111,14 @@ impl fmt::Display for ConfigProblem {
                 write!(f, "{}: expected {expected}, found {found}", escape(key))
             }
         }
+    }
+}
+
+fn words_for(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Some("there is no such file"),
+        io::ErrorKind::PermissionDenied => Some("this user may not read the file"),
+        io::ErrorKind::IsADirectory => Some("this is a directory; name the file in it"),
+        _ => None,
     }
 }

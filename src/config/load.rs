@@ -81,13 +81,10 @@ pub fn parse(text: &str, file: &str, lookup: Lookup<'_>) -> Result<Config, Confi
     if let Some(second) = documents.next() {
         return Err(fail(Some((second.line, 1)), ConfigProblem::SecondDocument));
     }
-    let below = |line: usize| line + document.line - 1;
-    let node = Node::parse(document.text).map_err(|error| {
+    let text = document.in_place();
+    let node = Node::parse(&text).map_err(|error| {
         let error = error.without_position();
-        fail(error.line.map(|line| (below(line), error.column.unwrap_or(1))), ConfigProblem::Syntax(error.message))
+        fail(error.line.zip(error.column), ConfigProblem::Syntax(error.message))
     })?;
-    file::read(&node, lookup).map_err(|Fault { steps, problem }| {
-        let at = yaml::locate(document.text, &steps).map(|(line, column)| (below(line), column));
-        fail(at, problem)
-    })
+    file::read(&node, lookup).map_err(|Fault { steps, problem }| fail(yaml::locate(&text, &steps), problem))
 }

@@ -1,6 +1,6 @@
 //! The log: one line per event on standard error, RFC 3339 in UTC, then level and message.
 //!
-//! The rest of the crate writes with the macros of the `log` facade. Every message passes through [`escape`], so that
+//! The rest of the crate writes with the macros of the `log` facade (`::log::info!`). Every message passes through [`escape`], so that
 //! nothing that a tenant put into a Secret can forge a line or steer a terminal. Records of other crates are left out
 //! but for their warnings, and those of HTTP and TLS entirely: they may hold header values.
 
@@ -30,7 +30,9 @@ impl std::error::Error for LogError {}
 /// # Errors
 /// The second call.
 pub fn init(level: LevelFilter) -> Result<(), LogError> {
-    ::log::set_boxed_logger(Box::new(text::TextLog::new(level, std::io::stderr()))).map_err(|_| LogError)?;
+    // simplelog writes a line in pieces; people and collectors should see it whole.
+    ::log::set_boxed_logger(Box::new(text::TextLog::new(level, std::io::LineWriter::new(std::io::stderr()))))
+        .map_err(|_| LogError)?;
     ::log::set_max_level(level);
     panics::install();
     Ok(())

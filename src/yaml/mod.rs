@@ -1,14 +1,19 @@
 //! The one door to the YAML crate.
 //!
-//! `serde_yaml` reads the operator's own files: the configuration, kubeconfigs and manifests. Behind this module it can be
+//! `serde_yaml` reads the operator's own files (configuration, kubeconfig, manifests) and kubeconfigs in Secrets. Behind this module it can be
 //! replaced by a maintained fork with one line of Cargo.toml.
 //!
 //! - [`parse`]: one document as a type that derives `Deserialize`;
 //! - [`documents`]: the documents of a stream, each with the line where it begins;
+//! - [`seeded`]: one document of any shape;
 //! - [`Node`] and [`locate`]: one document as a tree, and where in the text a part of it stands.
+//!
+//! All of them bound what they build: 128 levels, and aliases that unfold to ten times the text. [`seeded`] bounds the work
+//! too, for documents that are not the operator's own. The length of the text is for the caller to bound.
 
 mod documents;
 mod node;
+mod unfold;
 
 pub use documents::{Document, documents};
 pub use node::{MAX_NODES, Node, Step, locate};
@@ -52,13 +57,21 @@ impl From<serde_yaml::Error> for YamlError {
 /// # Errors
 /// What the text lacks to be a `T`.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    unfold::check(text)?;
     serde_yaml::from_str(text).map_err(YamlError::from)
 }
 
-/// Reads one document through `seed`, for documents of any shape.
+/// Reads one document of any shape through `seed`. The text may be by strangers: one that would take long to read is refused
+/// unread.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`], and where there are too many brackets for the length.
 pub fn seeded<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, YamlError> {
+    unfold::check_work(text)?;
+    seeded_by_operator(text, seed)
+}
+
+fn seeded_by_operator<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, YamlError> {
+    unfold::check(text)?;
     seed.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(YamlError::from)
 }

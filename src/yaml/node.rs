@@ -1,7 +1,7 @@
 //! One document as a tree, for readers that check by hand and point at the very place of a mistake.
 
-use super::{YamlError, seeded};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use super::{YamlError, seeded_by_operator};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
 
@@ -45,20 +45,18 @@ impl Node {
     /// # Errors
     /// Where the text is not YAML, carries tags, or unfolds into more than [`MAX_NODES`] values.
     pub fn parse(text: &str) -> Result<Self, YamlError> {
-        seeded(text, Grow { left: &Cell::new(MAX_NODES) })
+        seeded_by_operator(text, Grow { left: &Cell::new(MAX_NODES) })
     }
 }
 
-/// Line and column, both from 1, of the part of `text` to which `steps` lead. `None` if they lead nowhere.
+/// Line and column, both from 1, of the part of `text` to which `steps` lead; `None` if they lead nowhere. The text is one
+/// that [`Node::parse`] has read. What an alias stands for is found at its anchor.
 #[must_use]
 pub fn locate(text: &str, steps: &[Step]) -> Option<(usize, usize)> {
-    // The parser tells positions only of errors. So the way is walked once more, and ends in one.
-    let stop = seeded(text, Walk { steps }).err()?;
-    stop.message.starts_with(ARRIVED).then_some(())?;
-    stop.line.zip(stop.column)
+    // The parser tells positions of errors only. So the way is walked once more, and ends in one.
+    let arrival = seeded_by_operator(text, Walk { steps }).err()?;
+    arrival.line.zip(arrival.column)
 }
-
-const ARRIVED: &str = "the end of the way";
 
 /// Builds the tree and counts its values.
 #[derive(Clone, Copy)]
@@ -80,7 +78,7 @@ impl<'de> Visitor<'de> for Grow<'_> {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value without a tag")
+        f.write_str("a value")
     }
 
     fn visit_unit<E: Error>(self) -> Result<Node, E> {
@@ -131,6 +129,10 @@ impl<'de> Visitor<'de> for Grow<'_> {
         Ok(Node::List(list))
     }
 
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
+        Err(A::Error::custom("a tag (what begins with !) has no meaning here"))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry_seed(self, self)? {
@@ -148,7 +150,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn arrive<E: Error>(self) -> Result<(), E> {
-        if self.steps.is_empty() { Err(E::custom(ARRIVED)) } else { Ok(()) }
+        if self.steps.is_empty() { Err(E::custom("arrived")) } else { Ok(()) }
     }
 
     /// The rest of the way if its next step is `step`.
@@ -166,12 +168,11 @@ impl<'de> DeserializeSeed<'de> for Walk<'_> {
     }
 }
 
-/// A value off the way: read over. It cannot be `IgnoredAny`, because errors inside it must not look like arrivals.
 impl<'de> Visitor<'de> for Walk<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value without a tag")
+        f.write_str("a value")
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -232,5 +233,66 @@ impl<'de> Visitor<'de> for Walk<'_> {
             index += 1;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Node {
+        Node::Text(text.to_owned())
+    }
+
+    #[test]
+    fn a_tree_keeps_order_and_repeated_keys() {
+        let node = Node::parse("b: [1, x, null, 1.5, yes, true]\na: {}\nb: ~\n").unwrap();
+        let list = vec![Node::Integer(1), text("x"), Node::Null, Node::Float(1.5), text("yes"), Node::Boolean(true)];
+        let map = vec![(text("b"), Node::List(list)), (text("a"), Node::Map(vec![])), (text("b"), Node::Null)];
+        assert_eq!(node, Node::Map(map));
+    }
+
+    #[test]
+    fn aliases_are_resolved_and_merge_keys_are_keys() {
+        let node = Node::parse("a: &a [x]\nb: *a\n<<: {c: 1}\n").unwrap();
+        let Node::Map(entries) = node else { panic!("{node:?}") };
+        assert_eq!(entries[0].1, entries[1].1);
+        assert_eq!(entries[2].0, text("<<"));
+    }
+
+    #[test]
+    fn every_part_of_a_document_has_its_place() {
+        use Step::{Item, Key, Value};
+        let document =
+            "# a comment\na: x\nbb:\n  - 1\n  -   {c: true,\n       d: y}\n? [k]\n: |\n  text\ne: &e q\nf: *e\n";
+        for (steps, at) in [
+            (&[][..], (2, 1)),
+            (&[Key(0)], (2, 1)),
+            (&[Value(0)], (2, 4)),
+            (&[Key(1)], (3, 1)),
+            (&[Value(1)], (4, 3)),
+            (&[Value(1), Item(0)], (4, 5)),
+            (&[Value(1), Item(1)], (5, 7)),
+            (&[Value(1), Item(1), Key(0)], (5, 8)),
+            (&[Value(1), Item(1), Value(0)], (5, 11)),
+            (&[Value(1), Item(1), Value(1)], (6, 11)),
+            (&[Key(2)], (7, 3)),
+            (&[Key(2), Item(0)], (7, 4)),
+            (&[Value(2)], (8, 3)),
+            (&[Value(4)], (10, 4)),
+        ] {
+            assert_eq!(locate(document, steps), Some(at), "{steps:?}");
+        }
+        for steps in [&[Item(0)][..], &[Key(9)], &[Value(0), Item(0)], &[Value(1), Item(2)]] {
+            assert_eq!(locate(document, steps), None, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn tags_and_floods_are_refused() {
+        assert!(Node::parse("a: !b c").unwrap_err().message.contains("a tag"));
+        let flood = format!("[{}]", "1,".repeat(MAX_NODES));
+        let error = Node::parse(&flood).unwrap_err();
+        assert!(error.message.contains("more than 100000 values"), "{error}");
     }
 }

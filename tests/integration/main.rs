@@ -5,4 +5,7 @@
 mod support;
 
 mod first_scrape;
+mod cli;
+mod config;
+mod log;
 mod support_works;
