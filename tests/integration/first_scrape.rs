@@ -13,7 +13,8 @@ fn tokens_of_a_real_cluster_are_scraped() {
     let admin = plane.admin();
     let (namespace, wanted) = (admin.create_unique_namespace("first"), unique_name("first"));
     let expires = token::now() + 3600;
-    let jwt = token::hs256(&json!({"iss": "issuer", "sub": "me", "aud": ["a", "b"], "exp": expires, "roles": ["r", "s"]}));
+    let jwt =
+        token::hs256(&json!({"iss": "issuer", "sub": "me", "aud": ["a", "b"], "exp": expires, "roles": ["r", "s"]}));
     let secret = Secret::new(&namespace, "one").label("test", &wanted).annotation("jwt-exporter/secret-key", "token");
     admin.put_secret(&secret.data("token", &jwt));
     admin.put_secret(&Secret::new(&namespace, "broken").label("test", &wanted).data("token", "hello"));

@@ -4,8 +4,8 @@
 #[macro_use]
 mod support;
 
-mod first_scrape;
 mod cli;
 mod config;
+mod first_scrape;
 mod log;
 mod support_works;
