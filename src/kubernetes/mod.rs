@@ -10,6 +10,7 @@ mod query;
 mod request;
 mod request_error;
 mod status;
+pub mod watch;
 
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
