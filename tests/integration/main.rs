@@ -8,4 +8,5 @@ mod cli;
 mod config;
 mod first_scrape;
 mod log;
+mod real_cluster;
 mod support_works;
