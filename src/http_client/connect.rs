@@ -57,10 +57,8 @@ impl Connector<()> for Dialer {
 
 /// The name or address that a certificate has to be for.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, HttpError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| HttpError::Tls {
-        server_name: host.to_owned(),
-        failure: TlsFailure::Other { cause: format!("\"{host}\" is no name that a certificate can have") },
-    })
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| HttpError::Tls { server_name: host.to_owned(), failure: TlsFailure::NoName })
 }
 
 fn tcp(details: &ConnectionDetails<'_>, host: &str, port: u16) -> Result<Box<dyn Transport>, ureq::Error> {

@@ -12,3 +12,6 @@ mod status;
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
 pub use request_error::{Reason, RequestError};
+
+#[cfg(test)]
+mod tests;

@@ -4,20 +4,24 @@
 //! plugins run again when what they gave expires.
 
 mod exec_plugin;
+mod exec_plugin_error;
 mod in_cluster;
 mod kubeconfig;
+mod kubeconfig_error;
 mod kubeconfig_file;
 mod material;
 mod proxy_choice;
 
-pub use exec_plugin::ExecPluginError;
+pub use exec_plugin_error::{ExecPluginError, ExecPluginProblem};
 pub use in_cluster::{InClusterError, SERVICE_ACCOUNT_FOLDER};
-pub use kubeconfig::{Kubeconfig, KubeconfigError, KubeconfigProblem};
+pub use kubeconfig::Kubeconfig;
+pub use kubeconfig_error::{KubeconfigError, KubeconfigProblem};
 pub use material::MaterialError;
 pub use proxy_choice::{ProxyChoiceError, choose as choose_proxy};
 
 use crate::http_client::{
-    Agent, AgentSettings, BaseUrl, ClientIdentity, HttpError, IdentityError, Proxy, Trust, TrustBundle, TrustError,
+    Agent, AgentSettings, BaseUrl, ClientIdentity, HttpError, IdentityError, Proxy, TlsFailure, Trust, TrustBundle,
+    TrustError,
 };
 use crate::redacted::Redacted;
 use exec_plugin::{ExecCredential, ExecPlugin};
@@ -286,7 +290,13 @@ impl Access {
             compression: self.compression,
             connect_timeout: CONNECT_TIMEOUT,
         })
-        .map_err(|error| AccessError::Http { origin: self.origin.clone(), error })
+        .map_err(|error| AccessError::Http {
+            origin: match error {
+                HttpError::Tls { failure: TlsFailure::NoName, .. } => format!("{}: tls-server-name", self.origin),
+                _ => self.origin.clone(),
+            },
+            error,
+        })
     }
 
     fn bundle(&self, pem: &[u8], origin: &str) -> Result<TrustBundle, AccessError> {
