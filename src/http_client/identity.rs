@@ -116,10 +116,7 @@ mod tests {
     use super::*;
     use crate::http_client::test_server::Ca;
 
-    /// Made by: openssl req -x509 does not make version 1, so
-    /// `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out v1.key`,
-    /// `openssl req -new -key v1.key -subj /CN=v1 -out v1.csr`, `openssl x509 -req -in v1.csr -signkey v1.key -days 36500`
-    /// (OpenSSL 3.0 then writes version 1).
+    // How they were made stands beside them.
     const V1_CERTIFICATE: &str = include_str!("../../tests/fixtures/tls/v1-client.crt");
     const V1_KEY: &str = include_str!("../../tests/fixtures/tls/v1-client.key");
 

@@ -49,7 +49,7 @@ pub(super) struct ExecPlugin {
 }
 
 /// `spec.cluster` of an `ExecCredential`, in the format's own names.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct ClusterInfo {
     pub(super) server: String,
@@ -300,4 +300,77 @@ fn plain(bytes: &[u8]) -> String {
         line.push(if c.is_control() { ' ' } else { c });
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(script: &str, timeout: Duration) -> ExecPlugin {
+        ExecPlugin {
+            origin: "config: users[0] \"u\": exec: command \"sh\"".to_owned(),
+            api_version: "client.authentication.k8s.io/v1".to_owned(),
+            command: PathBuf::from("sh"),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            env: Vec::new(),
+            install_hint: String::new(),
+            cluster: None,
+            timeout,
+            last: Mutex::new(None),
+            running: Mutex::new(()),
+        }
+    }
+
+    const GOOD: &str =
+        r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'"#;
+
+    fn problem(script: &str, timeout: Duration) -> ExecPluginProblem {
+        match plugin(script, timeout).credential(false, None, &AtomicBool::new(false)) {
+            Err(error) => error.problem,
+            Ok(_) => panic!("{script} gave a credential"),
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_hangs_is_killed() {
+        let started = Instant::now();
+        for script in ["sleep 600", "exec sleep 600", "trap '' TERM; sleep 600 & wait", "sleep 600 & exit 0"] {
+            let problem = problem(script, Duration::from_secs(1));
+            assert_eq!(problem, ExecPluginProblem::TooSlow { seconds: 1 }, "{script}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_plugin_that_writes_much_to_both_ends_all_the_same() {
+        let script = format!("head -c 3000000 /dev/zero >&2; {GOOD}");
+        let credential =
+            plugin(&script, Duration::from_secs(50)).credential(false, None, &AtomicBool::new(false)).unwrap();
+        assert_eq!(credential.authorization.as_ref().unwrap().expose(), "Bearer t");
+    }
+
+    #[test]
+    fn a_plugin_has_nothing_to_read() {
+        let script = format!("if read line; then exit 1; fi; {GOOD}");
+        assert!(plugin(&script, Duration::from_secs(50)).credential(false, None, &AtomicBool::new(false)).is_ok());
+    }
+
+    #[test]
+    fn one_run_serves_all_who_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("echo run >> {}; sleep 0.3; {GOOD}", folder.path().join("runs").display());
+        let plugin = plugin(&script, Duration::from_secs(50));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| plugin.credential(false, None, &AtomicBool::new(false)).unwrap());
+            }
+        });
+        assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
+    }
+
+    #[test]
+    fn what_a_plugin_says_is_one_bounded_line() {
+        assert_eq!(plain(b" a\n\tb\x1b[0m \xff\n"), "a  b [0m \u{fffd}");
+        assert_eq!(plain("x".repeat(1000).as_bytes()).len(), MAX_COMPLAINT);
+    }
 }

@@ -119,6 +119,7 @@ impl Kubeconfig {
             impersonation: user.impersonation()?,
             proxy: cluster.proxy()?,
             compression: !cluster.entry.disable_compression.unwrap_or(false),
+            ssl_cert_file: None,
             server,
             origin: self.shown.clone(),
         })

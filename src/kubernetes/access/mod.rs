@@ -27,7 +27,7 @@ use crate::redacted::Redacted;
 use exec_plugin::{ExecCredential, ExecPlugin};
 use material::{Bytes, Material};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -49,6 +49,8 @@ pub struct Access {
     pub(super) impersonation: Vec<(String, String)>,
     proxy: Option<Proxy>,
     compression: bool,
+    /// Names the bundle of public CAs, where it is not one of the usual files.
+    ssl_cert_file: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -164,7 +166,7 @@ impl Access {
         Kubeconfig::load(path)
             .and_then(|kubeconfig| kubeconfig.access(context))
             .map_err(AccessError::Kubeconfig)?
-            .with_proxy_of(environment)
+            .with_environment(environment)
     }
 
     /// The way that every pod has: the service account's files in `folder` ([`SERVICE_ACCOUNT_FOLDER`]), the server's address
@@ -176,10 +178,11 @@ impl Access {
         in_cluster::access(folder, environment).map_err(AccessError::InCluster)
     }
 
-    fn with_proxy_of(mut self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
+    fn with_environment(mut self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
         if self.proxy.is_none() {
             self.proxy = proxy_choice::choose(&self.server, environment).map_err(AccessError::Proxy)?;
         }
+        self.ssl_cert_file = environment("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(self)
     }
 
@@ -267,10 +270,7 @@ impl Access {
             _ if !self.server.is_https() => Trust::Anyone,
             (TrustSource::Bundle(material), Some(pem)) => Trust::Bundle(self.bundle(pem, material.origin())?),
             (TrustSource::Anyone, _) => Trust::Anyone,
-            _ => {
-                let ssl_cert_file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-                Trust::Bundle(TrustBundle::system(ssl_cert_file.as_deref().map(Path::new)).map_err(AccessError::Trust)?)
-            }
+            _ => Trust::Bundle(self.system_bundle()?),
         };
         let identity = match (&self.identity, &papers.identity, &papers.exec) {
             (Some((certificate, key)), Some((certificate_pem, key_pem)), _) => {
@@ -287,6 +287,12 @@ impl Access {
             identity,
             server_name: self.server_name.clone(),
             proxy: self.proxy.clone(),
+            proxy_trust: self
+                .proxy
+                .as_ref()
+                .filter(|proxy| proxy.is_https())
+                .map(|_| self.system_bundle())
+                .transpose()?,
             compression: self.compression,
             connect_timeout: CONNECT_TIMEOUT,
         })
@@ -297,6 +303,10 @@ impl Access {
             },
             error,
         })
+    }
+
+    fn system_bundle(&self) -> Result<TrustBundle, AccessError> {
+        TrustBundle::system(self.ssl_cert_file.as_deref()).map_err(AccessError::Trust)
     }
 
     fn bundle(&self, pem: &[u8], origin: &str) -> Result<TrustBundle, AccessError> {
