@@ -11,13 +11,13 @@ use base64::prelude::BASE64_STANDARD;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::exec_plugin::{ClusterInfo, ExecPlugin, TIMEOUT};
+use super::exec_plugin::ClusterInfo;
 use super::kubeconfig_error::{KubeconfigError, KubeconfigProblem, MAX_BYTES, without_values};
-use super::kubeconfig_file::{Cluster, Context, Exec, File, User};
+use super::kubeconfig_file::{Cluster, Context, File, User};
 use super::material::Material;
-use super::{Access, Login, TrustSource};
+use super::{Access, TrustSource};
 
 /// A kubeconfig whose text could be read; its entries are checked when one of them is used.
 pub struct Kubeconfig {
@@ -164,24 +164,29 @@ impl Kubeconfig {
 }
 
 /// An entry, and where it stands.
-struct Part<'a, T> {
+pub(super) struct Part<'a, T> {
     kubeconfig: &'a Kubeconfig,
     place: String,
-    entry: &'a T,
+    pub(super) entry: &'a T,
 }
 
 impl<T> Part<'_, T> {
-    fn error(&self, key: &str, problem: KubeconfigProblem) -> KubeconfigError {
+    /// Where relative paths start.
+    pub(super) fn folder(&self) -> &Path {
+        &self.kubeconfig.folder
+    }
+
+    pub(super) fn error(&self, key: &str, problem: KubeconfigProblem) -> KubeconfigError {
         self.kubeconfig.error(&format!("{}: {key}", self.place), problem)
     }
 
     /// Where a key stands, for errors that come later.
-    fn origin(&self, key: &str) -> String {
+    pub(super) fn origin(&self, key: &str) -> String {
         format!("{}: {}: {key}", self.kubeconfig.shown, self.place)
     }
 
     /// Inline base64 before a file; nothing if both are absent or empty.
-    fn material(
+    pub(super) fn material(
         &self,
         (data_key, data): (&str, Option<&str>),
         (file_key, file): (&str, Option<&str>),
@@ -197,7 +202,7 @@ impl<T> Part<'_, T> {
         Ok(file.filter(|file| !file.is_empty()).map(|file| self.file(file_key, file)))
     }
 
-    fn file(&self, key: &str, file: &str) -> Material {
+    pub(super) fn file(&self, key: &str, file: &str) -> Material {
         // `join` keeps an absolute path as it is.
         Material::file(self.kubeconfig.folder.join(file), &self.origin(key))
     }
@@ -241,7 +246,7 @@ impl Part<'_, Cluster> {
     }
 
     /// What an exec plugin is told; the CA is added when it runs.
-    fn info(&self, server: &BaseUrl) -> ClusterInfo {
+    pub(super) fn info(&self, server: &BaseUrl) -> ClusterInfo {
         let extension = self.entry.extensions.iter().flatten();
         ClusterInfo {
             server: self.entry.server.clone().unwrap_or_else(|| server.to_string()),
@@ -257,165 +262,69 @@ impl Part<'_, Cluster> {
     }
 }
 
-impl Part<'_, User> {
-    fn identity(&self) -> Result<Option<(Material, Material)>, KubeconfigError> {
-        let certificate = self.material(
-            ("client-certificate-data", self.entry.client_certificate_data.as_ref().map(Redacted::expose)),
-            ("client-certificate", self.entry.client_certificate.as_deref()),
-        )?;
-        let key = self.material(
-            ("client-key-data", self.entry.client_key_data.as_ref().map(Redacted::expose)),
-            ("client-key", self.entry.client_key.as_deref()),
-        )?;
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-            (None, None) => Ok(None),
-            (Some(_), None) => {
-                Err(self.error("client-certificate", KubeconfigProblem::Alone { without: "client-key" }))
-            }
-            (None, Some(_)) => {
-                Err(self.error("client-key", KubeconfigProblem::Alone { without: "client-certificate" }))
-            }
-        }
-    }
-
-    fn login(&self, cluster: &Part<'_, Cluster>, server: &BaseUrl) -> Result<Login, KubeconfigError> {
-        let user = self.entry;
-        if let Some(provider) = &user.auth_provider {
-            return Err(self.unsupported_provider(provider.name.as_deref().unwrap_or_default()));
-        }
-        let token = match (user.token_file.as_deref(), user.token.as_ref().map(Redacted::expose)) {
-            (Some(file), _) if !file.is_empty() => Some(self.file("tokenFile", file)),
-            (_, Some(token)) if !token.is_empty() => {
-                Some(Material::inline(token.as_bytes().to_vec(), self.origin("token")))
-            }
-            _ => None,
-        };
-        let username = user.username.as_deref().filter(|name| !name.is_empty());
-        let password = user.password.as_ref().map(Redacted::expose).filter(|password| !password.is_empty());
-        match (token, username, password) {
-            (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-                Err(self.error("username", KubeconfigProblem::Conflict { with: "token and tokenFile" }))
-            }
-            (Some(token), None, None) => Ok(Login::Token(token)),
-            (None, Some(username), password) => {
-                if username.contains(':') {
-                    return Err(self.error("username", KubeconfigProblem::NotAHeader));
-                }
-                let pair = zeroize::Zeroizing::new(format!("{username}:{}", password.unwrap_or_default()));
-                Ok(Login::Basic(Redacted::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())))))
-            }
-            (None, None, Some(_)) => Err(self.error("password", KubeconfigProblem::Alone { without: "username" })),
-            (None, None, None) => match &user.exec {
-                Some(exec) => self.plugin(exec, cluster, server).map(Login::Exec),
-                None => Ok(Login::Nobody),
-            },
-        }
-    }
-
-    fn unsupported_provider(&self, name: &str) -> KubeconfigError {
-        let advice = match name {
-            "gcp" => {
-                "Kubernetes dropped it in 1.26: run \"gcloud container clusters get-credentials\" for an exec entry"
-            }
-            "azure" => "Kubernetes dropped it in 1.26: run \"kubelogin convert-kubeconfig\" for an exec entry",
-            "oidc" => "use an exec entry with an OpenID Connect plugin (kubelogin), or a token",
-            _ => "use an exec entry, a token, or a client certificate",
-        };
-        let key = format!("auth-provider {}", quoted(name));
-        self.error(&key, KubeconfigProblem::Unsupported { advice: advice.to_owned() })
-    }
-
-    fn plugin(
-        &self,
-        exec: &Exec,
-        cluster: &Part<'_, Cluster>,
-        server: &BaseUrl,
-    ) -> Result<ExecPlugin, KubeconfigError> {
-        const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
-        let api_version = exec.api_version.as_deref().unwrap_or_default();
-        if !VERSIONS.contains(&api_version) {
-            let advice = format!("supported are {} and {}", VERSIONS[0], VERSIONS[1]);
-            return Err(self.error("exec: apiVersion", KubeconfigProblem::Unsupported { advice }));
-        }
-        match exec.interactive_mode.as_deref() {
-            Some("Always") => {
-                let advice =
-                    "nobody is here to type: use a plugin that can do without, a token, or a client certificate";
-                let problem = KubeconfigProblem::Unsupported { advice: advice.to_owned() };
-                return Err(self.error("exec: interactiveMode \"Always\"", problem));
-            }
-            None | Some("" | "Never" | "IfAvailable") => {}
-            Some(_) => {
-                let advice = "it is one of Never and IfAvailable".to_owned();
-                return Err(self.error("exec: interactiveMode", KubeconfigProblem::Unsupported { advice }));
-            }
-        }
-        let command = match exec.command.as_deref() {
-            None | Some("") => return Err(self.error("exec: command", KubeconfigProblem::Required)),
-            // A bare name is looked for in PATH; any other relative path starts at the kubeconfig.
-            Some(command) if command.contains('/') => self.kubeconfig.folder.join(command),
-            Some(command) => PathBuf::from(command),
-        };
-        let provide_cluster_info = exec.provide_cluster_info.unwrap_or(false);
-        Ok(ExecPlugin {
-            origin: format!("{} {}", self.origin("exec: command"), quoted(&command.to_string_lossy())),
-            api_version: api_version.to_owned(),
-            command,
-            args: exec.args.clone().unwrap_or_default(),
-            env: exec.env.iter().flatten().map(|entry| (entry.name.clone(), entry.value.clone())).collect(),
-            install_hint: plain(exec.install_hint.as_deref().unwrap_or_default()),
-            cluster: provide_cluster_info.then(|| cluster.info(server)),
-            timeout: TIMEOUT,
-            last: Mutex::new(None),
-            running: Mutex::new(()),
-        })
-    }
-
-    /// Source: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>
-    fn impersonation(&self) -> Result<Vec<(String, String)>, KubeconfigError> {
-        let user = self.entry;
-        let mut headers = Vec::new();
-        let mut add = |key: &str, header: String, value: &str| {
-            if value.is_empty() || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-                return Err(self.error(key, KubeconfigProblem::NotAHeader));
-            }
-            headers.push((header, value.to_owned()));
-            Ok(())
-        };
-        if let Some(name) = user.impersonate.as_deref().filter(|name| !name.is_empty()) {
-            add("as", "Impersonate-User".to_owned(), name)?;
-        }
-        if let Some(uid) = user.as_uid.as_deref().filter(|uid| !uid.is_empty()) {
-            add("as-uid", "Impersonate-Uid".to_owned(), uid)?;
-        }
-        for group in user.as_groups.iter().flatten() {
-            add("as-groups", "Impersonate-Group".to_owned(), group)?;
-        }
-        for (key, values) in user.as_user_extra.iter().flatten() {
-            let name: String = key
-                .bytes()
-                .map(|byte| match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-                    _ => format!("%{byte:02X}"),
-                })
-                .collect();
-            for value in values {
-                add("as-user-extra", format!("Impersonate-Extra-{name}"), value)?;
-            }
-        }
-        if !headers.is_empty() && user.impersonate.as_deref().unwrap_or_default().is_empty() {
-            return Err(self.error("as-uid, as-groups, as-user-extra", KubeconfigProblem::Alone { without: "as" }));
-        }
-        Ok(headers)
-    }
-}
-
 /// A name from the file in quotes, bounded, in one line.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", plain(name))
 }
 
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::access::Login;
+    use proptest::prelude::*;
+
+    /// A kubeconfig with `value` in the place of the secret number `place`.
+    fn with(place: usize, value: &str) -> String {
+        let at = |number| if number == place { value } else { "x" };
+        format!(
+            "current-context: x\nclusters:\n- name: c\n  cluster:\n    server: https://h\n    \
+             certificate-authority-data: {}\n    proxy-url: {}\nusers:\n- name: u\n  user:\n    token: {}\n    password: \
+             {}\n    client-key-data: {}\n    client-certificate-data: {}\n    exec:\n      command: c\n      args:\n      \
+             - {}\n      env:\n      - name: n\n        value: {}\ncontexts:\n- name: x\n  context:\n    cluster: c\n    \
+             user: u\n",
+            at(0),
+            at(1),
+            at(2),
+            at(3),
+            at(4),
+            at(5),
+            at(6),
+            at(7)
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = Kubeconfig::parse(&text, Path::new("config")).map(|kubeconfig| kubeconfig.access(None));
+        }
+
+        #[test]
+        fn no_error_shows_a_secret(
+            place in 0usize..8,
+            value in "[ \\n:{}\\[\\]\"'&*!|>%@#,?a0-]{0,8}S3CRET[ \\n:{}\\[\\]\"'&*!|>%@#,?a0-]{0,8}",
+        ) {
+            let outcome = Kubeconfig::parse(&with(place, &value), Path::new("config"))
+                .and_then(|kubeconfig| kubeconfig.access(None));
+            if let Err(error) = outcome {
+                prop_assert!(!error.to_string().contains("S3CRET"), "{error}");
+                prop_assert!(!format!("{error:?}").contains("S3CRET"), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let text = "current-context: x\nclusters: [{name: c, cluster: {server: 'https://h', certificate-authority: ca.crt}}]\n\
+                    users: [{name: u, user: {tokenFile: /abs/token}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]";
+        let access = Kubeconfig::parse(text, Path::new("/home/us/.kube/config")).unwrap().access(None).unwrap();
+        let TrustSource::Bundle(bundle) = &access.trust else { panic!("{access:?}") };
+        assert!(bundle.origin().ends_with("certificate-authority: /home/us/.kube/ca.crt"), "{}", bundle.origin());
+        let Login::Token(token) = &access.login else { panic!("{access:?}") };
+        assert!(token.origin().ends_with("tokenFile: /abs/token"), "{}", token.origin());
+    }
 }

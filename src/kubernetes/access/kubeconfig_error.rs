@@ -114,6 +114,49 @@ impl fmt::Display for KubeconfigError {
 
 impl std::error::Error for KubeconfigError {}
 
+/// The keys of a kubeconfig that are read.
+const KEYS: [&str; 39] = [
+    "apiVersion",
+    "args",
+    "as",
+    "as-groups",
+    "as-uid",
+    "as-user-extra",
+    "auth-provider",
+    "certificate-authority",
+    "certificate-authority-data",
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "cluster",
+    "clusters",
+    "command",
+    "context",
+    "contexts",
+    "current-context",
+    "disable-compression",
+    "env",
+    "exec",
+    "extension",
+    "extensions",
+    "insecure-skip-tls-verify",
+    "installHint",
+    "interactiveMode",
+    "name",
+    "password",
+    "provideClusterInfo",
+    "proxy-url",
+    "server",
+    "tls-server-name",
+    "token",
+    "tokenFile",
+    "user",
+    "username",
+    "users",
+    "value",
+];
+
 /// The key and the expectation out of the YAML crate's message, which has the form `a.b[0].c: invalid type: string "SECRET",
 /// expected a map at line 1 column 2`. Of what stands between, nothing is kept.
 pub(super) fn without_values(error: &YamlError) -> (String, Option<String>) {
@@ -129,11 +172,20 @@ pub(super) fn without_values(error: &YamlError) -> (String, Option<String>) {
         ("more than one document", "one document, not several"),
     ];
     let message = error.message.as_str();
-    let key = message.split_once(": ").map_or("", |(key, _)| key);
-    let is_path = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte));
-    // A path begins with one of our own keys; a word of the parser's does not.
-    let known = ["clusters", "users", "contexts", "current-context"].iter().any(|own| key.starts_with(own));
-    let key = if is_path && known { key.to_owned() } else { String::new() };
+    let path = message.split_once(": ").map_or("", |(path, _)| path);
+    // The path is made of the file's own keys; a value that slipped into the place of a key is not shown.
+    let mut key = String::new();
+    for part in path.split('.') {
+        let (name, index) = part.find('[').map_or((part, ""), |at| part.split_at(at));
+        let is_index = |c: char| c.is_ascii_digit() || c == '[' || c == ']';
+        if !KEYS.contains(&name) || !index.chars().all(is_index) {
+            break;
+        }
+        if !key.is_empty() {
+            key.push('.');
+        }
+        key.push_str(part);
+    }
     // The expectation comes last: what a value says of itself stands before it.
     let tail = message.rfind(", expected ").map_or(message, |at| message.get(at..).unwrap_or_default());
     let expected =

@@ -9,6 +9,7 @@ mod in_cluster;
 mod kubeconfig;
 mod kubeconfig_error;
 mod kubeconfig_file;
+mod kubeconfig_user;
 mod material;
 mod proxy_choice;
 
