@@ -277,23 +277,34 @@ mod tests {
     use crate::kubernetes::access::Login;
     use proptest::prelude::*;
 
-    /// A kubeconfig with `value` in the place of the secret number `place`.
+    /// Where values stand that are secret, or that a secret can slip into.
+    const PLACES: [&str; 16] = [
+        "certificate-authority-data: @",
+        "proxy-url: @",
+        "insecure-skip-tls-verify: @",
+        "extensions: @",
+        "extensions: [@]",
+        "token: @",
+        "password: @",
+        "client-key-data: @",
+        "client-certificate-data: @",
+        "exec: @",
+        "exec: {command: c, args: @}",
+        "exec: {command: c, args: [@]}",
+        "exec: {command: c, env: [@]}",
+        "exec: {command: c, env: [{name: n, value: @}]}",
+        "as-groups: @",
+        "auth-provider: @",
+    ];
+
+    /// A kubeconfig with `value` in one of the places.
     fn with(place: usize, value: &str) -> String {
-        let at = |number| if number == place { value } else { "x" };
+        let line = PLACES[place].replace('@', value);
+        let (cluster, user) =
+            if place < 5 { (line.as_str(), "token: x") } else { ("proxy-url: http://p", line.as_str()) };
         format!(
-            "current-context: x\nclusters:\n- name: c\n  cluster:\n    server: https://h\n    \
-             certificate-authority-data: {}\n    proxy-url: {}\nusers:\n- name: u\n  user:\n    token: {}\n    password: \
-             {}\n    client-key-data: {}\n    client-certificate-data: {}\n    exec:\n      command: c\n      args:\n      \
-             - {}\n      env:\n      - name: n\n        value: {}\ncontexts:\n- name: x\n  context:\n    cluster: c\n    \
-             user: u\n",
-            at(0),
-            at(1),
-            at(2),
-            at(3),
-            at(4),
-            at(5),
-            at(6),
-            at(7)
+            "current-context: x\nclusters:\n- name: c\n  cluster:\n    server: https://h\n    {cluster}\nusers:\n- name: u\n  \
+             user:\n    {user}\ncontexts:\n- name: x\n  context:\n    cluster: c\n    user: u\n"
         )
     }
 
@@ -305,7 +316,7 @@ mod tests {
 
         #[test]
         fn no_error_shows_a_secret(
-            place in 0usize..8,
+            place in 0..PLACES.len(),
             value in "[ \\n:{}\\[\\]\"'&*!|>%@#,?a0-]{0,8}S3CRET[ \\n:{}\\[\\]\"'&*!|>%@#,?a0-]{0,8}",
         ) {
             let outcome = Kubeconfig::parse(&with(place, &value), Path::new("config"))
