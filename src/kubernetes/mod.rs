@@ -15,3 +15,6 @@ pub mod watch;
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
 pub use request_error::{Reason, RequestError};
+
+#[cfg(test)]
+mod tests;

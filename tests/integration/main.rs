@@ -7,6 +7,7 @@ mod support;
 mod cli;
 mod config;
 mod first_scrape;
+mod kubeconfig;
 mod log;
 mod real_cluster;
 mod support_works;
