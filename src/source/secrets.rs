@@ -29,11 +29,7 @@ pub struct ListTimeouts {
 impl Default for ListTimeouts {
     /// The API server itself ends a request after 60 s. 100,000 Secrets are 200 pages, each of them well under a second.
     fn default() -> Self {
-        Self {
-            per_read: Duration::from_secs(30),
-            page: Duration::from_secs(120),
-            poll: Duration::from_secs(900),
-        }
+        Self { per_read: Duration::from_secs(30), page: Duration::from_secs(120), poll: Duration::from_secs(900) }
     }
 }
 

@@ -26,8 +26,7 @@ fn start(config: &str, kubeconfig: &Kubeconfig) -> Exporter {
 /// Waits until polls have failed `times` for this reason, looks at what is said of it outside, and returns the only line
 /// that the log has for it.
 fn refused(exporter: &Exporter, reason: &str, times: f64) -> String {
-    let errors =
-        |metrics: &str| of_source(metrics, "jwt_exporter_source_errors_total", &[("reason", reason)]);
+    let errors = |metrics: &str| of_source(metrics, "jwt_exporter_source_errors_total", &[("reason", reason)]);
     let metrics = exporter.wait_for_metrics(reason, |metrics| errors(metrics) >= times);
     assert!(!is_up(&metrics), "{metrics}");
     assert_eq!(value(&metrics, "jwt_exporter_source_up", &[("source", "kubernetes")]), 0.0);

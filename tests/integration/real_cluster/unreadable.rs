@@ -111,9 +111,8 @@ fn each_has_one_error_told_once_and_counted_at_every_poll() {
     let tokens = find(&metrics, "jwt_exporter_token_info", &[("secret_name", "too-many-tokens")]);
     assert_eq!(tokens.len(), 32, "the rest of them is the error");
     for (name, key, reason) in &expected {
-        let place = format!(
-            "{{secret_key=\"{key}\",secret_name=\"{name}\",secret_namespace=\"{namespace}\"}} {reason}: "
-        );
+        let place =
+            format!("{{secret_key=\"{key}\",secret_name=\"{name}\",secret_namespace=\"{namespace}\"}} {reason}: ");
         assert_eq!(exporter.log_lines(&place).len(), 1, "{place}:\n{}", exporter.log());
         assert!(exporter.log_lines(&place)[0].contains("[WARN]"));
     }
@@ -139,9 +138,8 @@ fn a_mended_secret_loses_its_error_and_a_broken_one_its_samples() {
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
     let broken = |name: &str| vec![(name.to_owned(), "token".to_owned(), "not_a_jwt".to_owned())];
-    let count = |metrics: &str, name: &str| {
-        samples(metrics).iter().filter(|sample| is_of(sample, &namespace, name)).count()
-    };
+    let count =
+        |metrics: &str, name: &str| samples(metrics).iter().filter(|sample| is_of(sample, &namespace, name)).count();
     assert_eq!(errors(&exporter.metrics(), &namespace), broken("left"));
 
     put("left", &good(json!({"exp": 1, "iat": 2})));
