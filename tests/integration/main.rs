@@ -7,5 +7,7 @@ mod support;
 mod cli;
 mod config;
 mod first_scrape;
+mod fuzz_seeds;
 mod log;
 mod support_works;
+mod tidy;
