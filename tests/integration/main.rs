@@ -8,6 +8,8 @@ mod cli;
 mod config;
 mod first_scrape;
 mod kubeconfig;
+mod fuzz_seeds;
 mod log;
 mod real_cluster;
 mod support_works;
+mod tidy;
