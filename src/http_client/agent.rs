@@ -25,6 +25,9 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Idle connections that are kept: one for the lists, one for something at the same time.
 const IDLE_CONNECTIONS: usize = 2;
 
+/// Longest wait for the server to take what is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How an [`Agent`] reaches its servers.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
@@ -81,7 +84,7 @@ pub struct Request<'a> {
     pub body: Option<&'a [u8]>,
     /// Longest time for the whole exchange, the answer's body included.
     pub deadline: Option<Duration>,
-    /// Longest wait for any next byte.
+    /// Longest wait for any next byte of the answer, its head included.
     pub per_read: Duration,
 }
 
@@ -206,7 +209,7 @@ impl Agent {
             .configure_request(message?)
             .timeout_global(request.deadline)
             .timeout_per_read(Some(request.per_read))
-            .timeout_per_write(Some(request.per_read))
+            .timeout_per_write(Some(WRITE_TIMEOUT))
             .build();
         self.ureq.run(message)
     }

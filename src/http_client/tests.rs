@@ -387,6 +387,23 @@ fn a_server_that_says_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn a_short_time_for_reads_leaves_the_handshake_its_own() {
+    let ca = Ca::new("ca");
+    let server = hello(&ca.server(&["127.0.0.1"], |_| {}));
+    let to = server.address;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::thread::sleep(Duration::from_millis(900));
+        relay(&mut stream as &mut dyn Stream, to);
+    });
+    let agent = Agent::new(&trusting(&ca)).unwrap();
+    let response = agent.send(&Request { per_read: Duration::from_millis(600), ..get(&url) }).unwrap();
+    assert_eq!(response.status, 200);
+}
+
+#[test]
 fn a_kept_connection_that_was_closed_costs_no_error() {
     // Each connection answers once and is then closed, without a word.
     let server = TestServer::start(None, |_, _, stream| {

@@ -447,6 +447,14 @@ fn what_happens_to_a_body_is_told_apart() {
     assert_eq!((error.reason(), error.is_pause()), (Reason::CutOff, false));
     let error = text(cluster.send(&ApiRequest { per_read: Duration::from_millis(200), ..list("/pause") })).unwrap_err();
     assert_eq!((error.reason(), error.is_pause()), (Reason::Timeout, true));
+    // Before the head there is nothing to read on.
+    let silent = Fake::new(|_, _, _| {
+        std::thread::sleep(Duration::from_secs(600));
+        Then::Close
+    });
+    let request = ApiRequest { per_read: Duration::from_millis(200), ..list("/x") };
+    let error = silent.kubeconfig(CA_FILE, "token: abc").unwrap().send(&request).unwrap_err();
+    assert_eq!((error.reason(), error.is_pause()), (Reason::Timeout, false));
     let deadline = Some(Duration::from_millis(300));
     let error = text(cluster.send(&ApiRequest { deadline, ..list("/pause") })).unwrap_err();
     assert_eq!((error.reason(), error.is_pause()), (Reason::Timeout, false));
