@@ -3,9 +3,9 @@
 use super::access::{Access, AccessError};
 use super::*;
 use crate::http_client::test_server::{Ca, Leaf, Stream, TestServer, Then, respond, server_tls};
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -93,8 +93,15 @@ impl Fake {
 
     fn plugin(&self, script: &str) -> String {
         let path = self.path("plugin");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: a file that a fork of ours still holds open for writing cannot be run.
+        let mut writer = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writer.stdin.take().unwrap().write_all(format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [one, SECRET-two], \
          env: [{name: PLUGIN_VARIABLE, value: set}], installHint: 'get it there', provideClusterInfo: true}"
             .to_owned()
