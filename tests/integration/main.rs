@@ -1,5 +1,7 @@
 //! The program from outside, one module per subject. One binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+// A test binary has no outside: `pub` says which room may use it.
+#![allow(unreachable_pub)]
 
 #[macro_use]
 mod support;
@@ -13,3 +15,4 @@ mod log;
 mod real_cluster;
 mod support_works;
 mod tidy;
+mod watching;
