@@ -8,6 +8,8 @@ mod cli;
 mod config;
 mod first_scrape;
 mod fuzz_seeds;
+mod kubeconfig;
 mod log;
+mod real_cluster;
 mod support_works;
 mod tidy;

@@ -8,6 +8,7 @@ use source_text::{SourceText, sources};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// A file with more lines than this has a seam somewhere. Test code is not counted.
 const MOST_LINES: usize = 400;
@@ -138,12 +139,15 @@ fn is_crate_name(file: &SourceText, place: usize) -> bool {
     match file.before(place, 1) {
         "use" | "crate" => leads || matches!(file.at(place + 1), ";" | "as"),
         // `::name::…` begins at the root; `a::name::…` and `x.name` do not.
-        "::" => {
-            leads && !file.before(place, 2).starts_with(|first: char| first.is_alphanumeric() || "_>".contains(first))
-        }
+        "::" => leads && !ends_a_path(file.before(place, 2)),
         "." => false,
         _ => leads,
     }
+}
+
+/// Whether a word before `::` is a part of the path.
+fn ends_a_path(word: &str) -> bool {
+    word != "use" && word.starts_with(|first: char| first.is_alphanumeric() || first == '_' || first == '>')
 }
 
 /// What a room of the pure floor must not do: look at the clock or the world, start threads.
@@ -205,10 +209,13 @@ fn root() -> &'static Path {
 }
 
 /// The files that the rules are for: all but the build script and the root itself.
-fn files() -> Vec<SourceText> {
-    let files = sources(root());
-    assert!(files.len() > 40, "{} files", files.len());
-    files.into_iter().filter(|file| !matches!(&*file.path, "src/build.rs" | "src/lib.rs")).collect()
+fn files() -> &'static [SourceText] {
+    static FILES: LazyLock<Vec<SourceText>> = LazyLock::new(|| {
+        let files = sources(root());
+        files.into_iter().filter(|file| !matches!(&*file.path, "src/build.rs" | "src/lib.rs")).collect()
+    });
+    assert!(FILES.len() > 40, "{} files", FILES.len());
+    &FILES
 }
 
 fn floors() -> Floors {
@@ -255,8 +262,7 @@ fn every_dependency_has_a_door_or_is_vocabulary() {
 #[test]
 fn the_pure_floor_has_no_clock_no_files_no_threads() {
     let floors = floors();
-    let files = files();
-    let pure: Vec<_> = files.iter().filter(|file| floors.floor(file.modules()[0]) == Some(2)).collect();
+    let pure: Vec<_> = files().iter().filter(|file| floors.floor(file.modules()[0]) == Some(2)).collect();
     assert!(pure.len() > 10, "{} files", pure.len());
     assert_none(pure.into_iter().flat_map(impurities));
 }
@@ -278,7 +284,7 @@ mod rules {
 
     const LIBRARY: &str = "//! | floor | rooms |\n//! | --- | --- |\n//! | 2 up | `main`, [`top`], [`mid`] | x |\n//! | 1 down | [`low`] | y `z` |\n";
 
-    fn named<'a>(violations: &'a [String], words: &[&str]) -> bool {
+    fn named(violations: &[String], words: &[&str]) -> bool {
         violations.len() == words.len()
             && violations.iter().zip(words).all(|(violation, word)| violation.contains(word))
     }
