@@ -124,10 +124,10 @@ impl FileGlob {
                     }
                     let last = at + 1 == self.parts.len();
                     let end = each_entry(&path, &mut looked_at, |name, entry| match part {
-                        Part::AnyDepth => {
-                            if !name.starts_with('.') && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                                pending.push((path.join(entry.file_name()), at));
-                            }
+                        Part::AnyDepth
+                            if !name.starts_with('.') && entry.file_type().is_ok_and(|kind| kind.is_dir()) =>
+                        {
+                            pending.push((path.join(entry.file_name()), at));
                         }
                         Part::Wild(pattern) if pattern.matches_with(name, OPTIONS) => {
                             let next = path.join(entry.file_name());
