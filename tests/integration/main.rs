@@ -8,4 +8,5 @@ mod cli;
 mod config;
 mod first_scrape;
 mod log;
+mod manifests;
 mod support_works;
