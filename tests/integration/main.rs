@@ -4,9 +4,13 @@
 #[macro_use]
 mod support;
 
+mod alerts;
 mod cli;
 mod config;
+mod demo;
+mod documents;
 mod first_scrape;
+mod install;
 mod log;
 mod manifests;
 mod support_works;

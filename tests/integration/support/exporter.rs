@@ -17,6 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// An exporter to be started: its configuration, flags and environment.
 pub struct Setup {
     folder: tempfile::TempDir,
+    current_dir: PathBuf,
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -34,12 +35,20 @@ impl Setup {
     /// An exporter with this configuration (YAML). `address:` is added when it starts, and must not be in it.
     pub fn new(config: impl Into<String>) -> Self {
         let (arguments, environment) = (Vec::new(), Vec::new());
-        Self { folder: process::folder("exporter"), config: config.into(), arguments, environment }
+        let folder = process::folder("exporter");
+        let current_dir = folder.path().to_owned();
+        Self { folder, current_dir, config: config.into(), arguments, environment }
     }
 
     /// A folder for this exporter's files (kubeconfig, tokens, manifests). It is also its `HOME`, and lives as long as it.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Runs it in the root of the checkout instead of its own folder.
+    pub fn in_checkout(mut self) -> Self {
+        self.current_dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        self
     }
 
     pub fn argument(mut self, argument: &str) -> Self {
@@ -75,7 +84,7 @@ impl Setup {
 
     fn command(&self) -> Command {
         let mut command = clean_command();
-        command.env("HOME", self.folder.path()).current_dir(self.folder.path());
+        command.env("HOME", self.folder.path()).current_dir(&self.current_dir);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
