@@ -60,7 +60,7 @@ fn every_metric_that_a_document_names_exists() {
     }
 }
 
-/// The keys are asked of the program: its answer to a key that nobody knows names none, so each of the README is tried.
+/// The lists of keys are private to the room of the configuration, so they are read from its source.
 #[test]
 fn the_readme_has_every_configuration_key() {
     let section = section("Configuration");
