@@ -72,12 +72,6 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("max_series") {
         config.max_series = value.count(MOST_SERIES)?;
     }
-    if let Some(value) = fields.get("kubernetes")
-        && !config.kubernetes
-        && config.manifests.is_empty()
-    {
-        return Err(value.refuse(Expected::new("a place to read tokens from (manifests: or kubernetes: true)")));
-    }
     Ok(config)
 }
 

@@ -18,12 +18,17 @@ use super::resolve::LaterResolver;
 use super::tls;
 use super::trust::{Trust, TrustBundle};
 
-/// Buffers of a connection, each way. A TLS record has 16 KiB; `ureq` would take 128 KiB.
-const BUFFER_BYTES: usize = 16 << 10;
-/// Longest head of an answer.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Buffers of a connection, where `ureq` would take 128 KiB each way: a TLS record has 16 KiB. The head of an answer has to
+/// fit into the one for input.
+const OUTPUT_BYTES: usize = 16 << 10;
+const INPUT_BYTES: usize = 32 << 10;
+/// Longest head of an answer. Only below the buffer's size does `ureq` say that it is too long.
+const MAX_HEAD_BYTES: usize = INPUT_BYTES - 1;
 /// Idle connections that are kept: one for the lists, one for something at the same time.
 const IDLE_CONNECTIONS: usize = 2;
+
+/// Longest wait for the server to take what is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How an [`Agent`] reaches its servers.
 #[derive(Clone, Debug)]
@@ -36,6 +41,9 @@ pub struct AgentSettings {
     pub server_name: Option<String>,
     /// The proxy that everything goes through.
     pub proxy: Option<Proxy>,
+    /// Whom to trust as a proxy that is reached over TLS. The server's CA says nothing about a proxy, and our client
+    /// certificate is none of its business.
+    pub proxy_trust: Option<TrustBundle>,
     /// Whether answers may come gzipped.
     pub compression: bool,
     /// Longest time for a connection: look-up, TCP, proxy and TLS together.
@@ -78,7 +86,7 @@ pub struct Request<'a> {
     pub body: Option<&'a [u8]>,
     /// Longest time for the whole exchange, the answer's body included.
     pub deadline: Option<Duration>,
-    /// Longest wait for any next byte.
+    /// Longest wait for any next byte of the answer, its head included.
     pub per_read: Duration,
 }
 
@@ -102,7 +110,7 @@ impl Response {
 
 impl Agent {
     /// # Errors
-    /// If `server_name` is no name that a certificate can have, or an HTTPS proxy is to be used and the system trusts nobody.
+    /// If `server_name` is no name that a certificate can have, or a proxy over TLS is to be used and nobody is trusted.
     pub fn new(settings: &AgentSettings) -> Result<Self, HttpError> {
         let tls_error = |error: &rustls::Error| HttpError::Tls {
             server_name: settings.server_name.clone().unwrap_or_default(),
@@ -111,11 +119,11 @@ impl Agent {
         let tls = tls::config(&settings.trust, settings.identity.as_ref()).map_err(|error| tls_error(&error))?;
         let server_name: Option<ServerName<'static>> = settings.server_name.as_deref().map(server_name).transpose()?;
         let proxy = match &settings.proxy {
-            // The cluster's own CA says nothing about a proxy, and our client certificate is none of its business.
             Some(proxy) if proxy.kind == ProxyKind::Https => {
-                let ssl_cert_file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-                let bundle = TrustBundle::system(ssl_cert_file.as_deref().map(std::path::Path::new))
-                    .map_err(|error| proxy.failed(error.to_string()))?;
+                let bundle = settings
+                    .proxy_trust
+                    .clone()
+                    .ok_or_else(|| proxy.failed("no CA is trusted for a proxy over TLS".to_owned()))?;
                 let tls = tls::config(&Trust::Bundle(bundle), None).map_err(|error| tls_error(&error))?;
                 Some((proxy.clone(), Some(tls)))
             }
@@ -131,8 +139,8 @@ impl Agent {
             .max_redirects_will_error(false)
             .user_agent(concat!("jwt-exporter/", env!("CARGO_PKG_VERSION")))
             .accept_encoding(if settings.compression { AutoHeaderValue::Default } else { AutoHeaderValue::None })
-            .input_buffer_size(BUFFER_BYTES)
-            .output_buffer_size(BUFFER_BYTES)
+            .input_buffer_size(INPUT_BYTES)
+            .output_buffer_size(OUTPUT_BYTES)
             .max_response_header_size(MAX_HEAD_BYTES)
             .max_idle_connections(IDLE_CONNECTIONS)
             .max_idle_connections_per_host(IDLE_CONNECTIONS)
@@ -203,7 +211,7 @@ impl Agent {
             .configure_request(message?)
             .timeout_global(request.deadline)
             .timeout_per_read(Some(request.per_read))
-            .timeout_per_write(Some(request.per_read))
+            .timeout_per_write(Some(WRITE_TIMEOUT))
             .build();
         self.ureq.run(message)
     }

@@ -57,10 +57,10 @@ impl Connector<()> for Dialer {
 
 /// The name or address that a certificate has to be for.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, HttpError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| HttpError::Tls {
-        server_name: host.to_owned(),
-        failure: TlsFailure::Other { cause: format!("\"{host}\" is no name that a certificate can have") },
-    })
+    // A dot at the end keeps search domains away; it is no part of the name in a certificate.
+    let name = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| HttpError::Tls { server_name: host.to_owned(), failure: TlsFailure::NoName })
 }
 
 fn tcp(details: &ConnectionDetails<'_>, host: &str, port: u16) -> Result<Box<dyn Transport>, ureq::Error> {
@@ -118,9 +118,10 @@ fn through(
     Ok(stream.into_inner())
 }
 
-/// What is left of the time for connecting.
+/// What is left of the time for connecting. That alone counts here: the time for a single read may be short, and is meant
+/// for bodies.
 fn remaining(details: &ConnectionDetails<'_>) -> NextTimeout {
-    let mut timeout = details.timeout;
+    let mut timeout = NextTimeout { per_read: None, per_write: None, ..details.timeout };
     if let (Duration::Exact(after), Instant::Exact(started), Instant::Exact(now)) =
         (timeout.after, details.now, (details.current_time)())
     {

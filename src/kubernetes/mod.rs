@@ -12,9 +12,13 @@ mod query;
 mod request;
 mod request_error;
 mod status;
+pub mod watch;
 
 pub use label_selector::LabelSelector;
 pub use name::check_qualified;
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
 pub use request_error::{Reason, RequestError};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Sending requests to an API server.
 
-use crate::http_client::{Agent, Body, Method, Request, Response};
+use crate::http_client::{Agent, Body, HttpError, Method, Request, Response, TimeoutPhase};
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ pub type OnRequest = Arc<dyn Fn(Verb, &str, &str) + Send + Sync>;
 /// The lock inside is held to look at or to replace the agent, never during I/O.
 pub struct Cluster {
     access: Access,
+    /// The server's URL, for messages.
+    server: String,
     on_request: OnRequest,
     way: Mutex<Way>,
     shut_down: AtomicBool,
@@ -82,7 +84,7 @@ pub struct ApiRequest<'a> {
     pub body: Option<(&'a str, &'a [u8])>,
     /// Longest time for the whole exchange, the answer's body included; `None` for a watch.
     pub deadline: Option<Duration>,
-    /// Longest wait for any next byte.
+    /// Longest wait for any next byte of the answer, its head included.
     pub per_read: Duration,
 }
 
@@ -115,7 +117,9 @@ impl ApiResponse {
     /// What an error of reading this body says.
     #[must_use]
     pub fn read_error(&self, error: io::Error) -> RequestError {
-        RequestError::from_http(&self.what, &self.server, &Body::error(error))
+        let error = Body::error(error);
+        let is_pause = error == HttpError::Timeout(TimeoutPhase::Read);
+        RequestError::from_http(&self.what, &self.server, &error).with_pause(is_pause)
     }
 
     /// An error found in the body: no JSON, or not the JSON of the API. `cause` must not quote a Secret.
@@ -133,7 +137,7 @@ impl Read for ApiResponse {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cluster({})", self.access.server)
+        write!(f, "Cluster({})", self.server)
     }
 }
 
@@ -149,6 +153,7 @@ impl Cluster {
         }
         let cluster = Self {
             way: Mutex::new(Way { current: None, all: Vec::new() }),
+            server: access.server.to_string(),
             access,
             on_request,
             shut_down: AtomicBool::new(false),
@@ -171,15 +176,15 @@ impl Cluster {
         let (mut response, mut agent) = self.send_once(request, false, &what)?;
         if response.status == 401 && self.access.can_be_renewed() {
             // The connection can be used again only if what came is read.
-            let _ = io::copy(&mut (&mut response.body).take(status::MAX_BYTES), &mut io::sink());
+            let _ = status::read_bounded(&mut response.body);
             drop(response);
             (response, agent) = self.send_once(request, true, &what)?;
         }
         if (200..300).contains(&response.status) {
-            let server = self.access.server.to_string();
+            let server = self.server.clone();
             return Ok(ApiResponse { status: response.status, body: response.body, what, server, _agent: agent });
         }
-        Err(status::refusal(request, &what, &self.access.server.to_string(), response))
+        Err(status::refusal(request, &what, &self.server, response))
     }
 
     fn send_once(
@@ -188,7 +193,7 @@ impl Cluster {
         again: bool,
         what: &str,
     ) -> Result<(Response, Arc<Agent>), RequestError> {
-        let server = &self.access.server;
+        let server = &self.server;
         let (papers, agent) = self.way(again).map_err(|error| {
             (self.on_request)(request.verb, request.resource, "error");
             RequestError::new(Reason::Credentials, format!("{what} at {server}: {error}"))
@@ -204,7 +209,7 @@ impl Cluster {
                 Verb::Create => Method::Post,
                 Verb::Patch => Method::Patch,
             },
-            url: &server.join(&request.path),
+            url: &self.access.server.join(&request.path),
             headers: &headers,
             authorization: papers.authorization.as_deref(),
             body: request.body.map(|(_, body)| body),
@@ -218,7 +223,7 @@ impl Cluster {
             }
             Err(error) => {
                 (self.on_request)(request.verb, request.resource, "error");
-                Err(RequestError::from_http(what, &server.to_string(), &error))
+                Err(RequestError::from_http(what, server, &error))
             }
         }
     }
@@ -265,7 +270,7 @@ impl Cluster {
 
     /// The server's URL, for messages.
     #[must_use]
-    pub fn server(&self) -> String {
-        self.access.server.to_string()
+    pub fn server(&self) -> &str {
+        &self.server
     }
 }

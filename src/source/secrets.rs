@@ -9,17 +9,29 @@ use crate::kubernetes::object::{ObjectError, SecretObject};
 use crate::kubernetes::{ApiRequest, Cluster, Query, Reason, RequestError, Verb};
 use crate::observation::{Observer, Reading, SecretObservation, SecretView};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Objects per page. The API server's own clients use 500: a page is one range read in etcd, and a page that is too large
 /// runs into the server's 60 s.
 const PAGE: u32 = 500;
 
-/// Longest time for one page.
-const PAGE_DEADLINE: Duration = Duration::from_secs(120);
+/// How long a list may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListTimeouts {
+    /// Longest silence of the server within a page.
+    pub per_read: Duration,
+    /// Longest time for one page.
+    pub page: Duration,
+    /// Longest time for all pages of all selectors: a server that always has one more must not hold the poll for ever.
+    pub poll: Duration,
+}
 
-/// Longest silence of the server within a page.
-const PER_READ: Duration = Duration::from_secs(30);
+impl Default for ListTimeouts {
+    /// The API server itself ends a request after 60 s. 100,000 Secrets are 200 pages, each of them well under a second.
+    fn default() -> Self {
+        Self { per_read: Duration::from_secs(30), page: Duration::from_secs(120), poll: Duration::from_secs(900) }
+    }
+}
 
 /// A continue token lives as long as etcd keeps old revisions, five minutes by default. A list that outlives its token is
 /// begun again so many times.
@@ -32,6 +44,7 @@ pub struct SecretsSource {
     selectors: Vec<String>,
     annotation_key: String,
     observer: Observer,
+    timeouts: ListTimeouts,
 }
 
 impl SecretsSource {
@@ -45,15 +58,22 @@ impl SecretsSource {
         annotation_key: String,
         reading: Reading,
     ) -> Self {
-        Self { name: name.to_owned(), cluster, selectors, annotation_key, observer: Observer::new(reading) }
+        let (name, observer) = (name.to_owned(), Observer::new(reading));
+        Self { name, cluster, selectors, annotation_key, observer, timeouts: ListTimeouts::default() }
     }
 
-    fn list(&mut self, selector: &str, held: &Held, found: &mut Held) -> Result<(), RequestError> {
+    /// With other timeouts than the default ones.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: ListTimeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    fn list(&mut self, selector: &str, end: Instant, held: &Held, found: &mut Held) -> Result<(), RequestError> {
         let before = found.len();
         let mut restarts = 0;
         let mut continue_token = String::new();
         loop {
-            match self.page(selector, &continue_token, held, found) {
+            match self.page(selector, &continue_token, end, held, found) {
                 Ok(next) if next.is_empty() => return Ok(()),
                 Ok(next) => continue_token = next,
                 // What came of it was of an older state than what will come now.
@@ -73,9 +93,19 @@ impl SecretsSource {
         &mut self,
         selector: &str,
         continue_token: &str,
+        end: Instant,
         held: &Held,
         found: &mut Held,
     ) -> Result<String, RequestError> {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let message = format!(
+                "list secrets at {}: not at its end after {} s; are there very many, or is the server slow?",
+                self.cluster.server(),
+                self.timeouts.poll.as_secs()
+            );
+            return Err(RequestError::new(Reason::Timeout, message));
+        }
         let request = ApiRequest {
             verb: Verb::List,
             resource: "secrets",
@@ -85,8 +115,8 @@ impl SecretsSource {
                 .with_some("continue", continue_token)
                 .build(),
             body: None,
-            deadline: Some(PAGE_DEADLINE),
-            per_read: PER_READ,
+            deadline: Some(self.timeouts.page.min(left)),
+            per_read: self.timeouts.per_read,
         };
         let cluster = Arc::clone(&self.cluster);
         let mut response = cluster.send(&request)?;
@@ -145,11 +175,12 @@ impl Source for SecretsSource {
 
     fn poll(&mut self, held: &Held) -> Result<Held, PollError> {
         let mut found = Held::new();
+        let end = Instant::now() + self.timeouts.poll;
         if self.selectors.is_empty() {
-            self.list("", held, &mut found)?;
+            self.list("", end, held, &mut found)?;
         }
         for selector in self.selectors.clone() {
-            self.list(&selector, held, &mut found)?;
+            self.list(&selector, end, held, &mut found)?;
         }
         found.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         // A Secret that several selectors match.

@@ -3,8 +3,7 @@
 use crate::support::api_client::Secret;
 use crate::support::exporter::Setup;
 use crate::support::exposition::value;
-use crate::support::kubeconfig::Kubeconfig;
-use crate::support::{process, token, unique_name};
+use crate::support::{token, unique_name};
 use serde_json::json;
 
 #[test]
@@ -19,11 +18,8 @@ fn tokens_of_a_real_cluster_are_scraped() {
     admin.put_secret(&secret.data("token", &jwt));
     admin.put_secret(&Secret::new(&namespace, "broken").label("test", &wanted).data("token", "hello"));
 
-    let folder = process::folder("first-scrape");
-    let kubeconfig = Kubeconfig::new(plane.url()).ca_inline(plane.ca_pem()).token(plane.admin_token());
-    let path = kubeconfig.write(folder.path());
-    let config = format!("kubeconfig_path: {}\nlabel_selectors: [\"test={wanted}\"]\n", path.display());
-    let mut exporter = Setup::new(config).start();
+    let config = format!("label_selectors: [\"test={wanted}\"]\n");
+    let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
     let metrics = exporter.metrics();
     let location = [("secret_namespace", namespace.as_str()), ("secret_name", "one"), ("secret_key", "token")];

@@ -5,6 +5,7 @@
 
 use super::api_client::{ApiClient, Credentials};
 use super::certificates::{self, CertificateAuthority, Identity};
+use super::kubeconfig::Kubeconfig;
 use super::process::{self, Process};
 use super::real_parts::RealPart;
 use super::wait_for;
@@ -159,6 +160,16 @@ impl ControlPlane {
 
     pub fn admin(&self) -> &ApiClient {
         &self.admin
+    }
+
+    /// A kubeconfig that leads here and trusts this server; it has no credentials yet.
+    pub fn kubeconfig(&self) -> Kubeconfig {
+        Kubeconfig::new(self.url()).ca_inline(self.ca_pem())
+    }
+
+    /// A kubeconfig of the administrator.
+    pub fn admin_kubeconfig(&self) -> Kubeconfig {
+        self.kubeconfig().token(self.admin_token())
     }
 
     /// A client that shows another bearer token, for instance a service account's.

@@ -1,6 +1,7 @@
 //! The program itself, as its users start it.
 
 use super::http::{Connection, Response};
+use super::kubeconfig::Kubeconfig;
 use super::process::{self, Process};
 use super::wait_for;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ pub struct Setup {
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 /// The end of a program that ran by itself.
@@ -34,10 +36,10 @@ pub struct Finished {
 impl Setup {
     /// An exporter with this configuration (YAML). `address:` is added when it starts, and must not be in it.
     pub fn new(config: impl Into<String>) -> Self {
-        let (arguments, environment) = (Vec::new(), Vec::new());
+        let (arguments, environment, wrapper) = (Vec::new(), Vec::new(), Vec::new());
         let folder = process::folder("exporter");
         let current_dir = folder.path().to_owned();
-        Self { folder, current_dir, config: config.into(), arguments, environment }
+        Self { folder, current_dir, config: config.into(), arguments, environment, wrapper }
     }
 
     /// A folder for this exporter's files (kubeconfig, tokens, manifests). It is also its `HOME`, and lives as long as it.
@@ -58,6 +60,19 @@ impl Setup {
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes this kubeconfig into the exporter's folder and names it in the configuration.
+    pub fn kubeconfig(mut self, kubeconfig: &Kubeconfig) -> Self {
+        let path = kubeconfig.write(self.folder.path());
+        self.config = format!("kubeconfig_path: {}\n{}", path.display(), self.config);
+        self
+    }
+
+    /// Starts the program through another one that replaces itself by it, such as `unshare`.
+    pub fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -83,7 +98,7 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = clean_command();
+        let mut command = clean_command(&self.wrapper);
         command.env("HOME", self.folder.path()).current_dir(&self.current_dir);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -93,7 +108,7 @@ impl Setup {
 /// Runs the program with these arguments alone to its own end, in an empty folder.
 pub fn run(arguments: &[&str]) -> Finished {
     let folder = process::folder("exporter");
-    let mut command = clean_command();
+    let mut command = clean_command(&[]);
     command.args(arguments).env("HOME", folder.path()).current_dir(folder.path());
     finish(command)
 }
@@ -105,8 +120,10 @@ fn finish(command: Command) -> Finished {
 }
 
 /// The program without what the machine's own environment could tell it.
-fn clean_command() -> Command {
-    let mut command = Command::new(PROGRAM);
+fn clean_command(wrapper: &[String]) -> Command {
+    let words: Vec<&str> = wrapper.iter().map(String::as_str).chain([PROGRAM]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     for (name, _) in std::env::vars_os() {
         let lower = name.to_string_lossy().to_lowercase();
         if lower.ends_with("_proxy") || lower.starts_with("kube") || lower.starts_with("rust_") {
@@ -147,6 +164,16 @@ impl Exporter {
     /// The process: its id, its output so far, signals, its end.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// The lines of the log that hold `text`.
+    pub fn log_lines(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
     /// One GET over a connection of its own.
