@@ -6,12 +6,17 @@
 #[macro_use]
 mod support;
 
+mod alerts;
 mod cli;
 mod config;
+mod demo;
+mod documents;
 mod first_scrape;
 mod fuzz_seeds;
+mod install;
 mod kubeconfig;
 mod log;
+mod manifests;
 mod real_cluster;
 mod support_works;
 mod tidy;

@@ -101,8 +101,7 @@ fn without_the_right_to_watch_it_is_said_once_and_polled() {
     let bearer = admin.request_token(&namespace, "reader", &[], 3600);
     let folder = process::folder("no-watch");
     let path = Kubeconfig::new(plane.url()).ca_inline(plane.ca_pem()).token(&bearer).write(folder.path());
-    let config =
-        format!("kubeconfig_path: {}\nlabel_selectors: [{label}]\npolling_interval: 1s\n", path.display());
+    let config = format!("kubeconfig_path: {}\nlabel_selectors: [{label}]\npolling_interval: 1s\n", path.display());
     let mut watched = Watched { admin, exporter: Setup::new(config).start(), namespace };
     watched.exporter.wait_until_ready();
     watched.put("one", &[&label], 1);
