@@ -6,6 +6,7 @@ mod support;
 
 mod cli;
 mod config;
+mod faults;
 mod first_scrape;
 mod log;
 mod real_cluster;
