@@ -25,7 +25,7 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     writeln!(out, "Polls every {}.", written_duration(config.polling_interval))?;
     write_kubernetes(config, out)?;
     for glob in &config.manifests {
-        writeln!(out, "Manifests: reads {}.", escape(glob))?;
+        writeln!(out, "Manifests: reads {}.", escape(glob.as_str()))?;
     }
     write_claims(&config.reading.claims, out)?;
     writeln!(

@@ -10,6 +10,7 @@ use crate::published::Published;
 use crate::server::{self, Shown};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
+use crate::source::manifests::ManifestsSource;
 use crate::source::secrets::SecretsSource;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -92,6 +93,11 @@ fn sources(config: &Config, own: &OwnMetrics) -> Result<Vec<Box<dyn Source>>, St
         let selectors = config.label_selectors.iter().map(ToString::to_string).collect();
         let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
         sources.push(Box::new(SecretsSource::new("kubernetes", Arc::new(cluster), selectors, key, reading)));
+    }
+    if !config.manifests.is_empty() {
+        let (selectors, key) = (config.label_selectors.clone(), config.annotation_key.clone());
+        let manifests = ManifestsSource::new(config.manifests.clone(), selectors, key, config.reading.clone());
+        sources.push(Box::new(manifests));
     }
     if sources.is_empty() {
         log::warn!("there is nothing to read: `kubernetes` is false, and `manifests` is empty");

@@ -1,8 +1,10 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, LabelSelector, ListenAddress, Lookup, duration, expand, name};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
+use crate::kubernetes::{LabelSelector, check_qualified};
+use crate::source::FileGlob;
 use crate::yaml::Node;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,9 +76,14 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
 }
 
 fn selectors(value: &Reader<'_>) -> Result<Vec<LabelSelector>, Fault> {
-    let selectors: Vec<Option<LabelSelector>> = texts(value, "label selectors", LabelSelector::parse)?;
+    let selectors: Vec<Option<LabelSelector>> = texts(value, "label selectors", selector)?;
     // A selector without a requirement takes every Secret; then the others have nothing to add.
     Ok(selectors.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default())
+}
+
+fn selector(text: &str) -> Result<Option<LabelSelector>, Expected> {
+    LabelSelector::parse(text)
+        .map_err(|rule| Expected::new(format!("a label selector such as app=web or tier in (a,b) ({rule})")))
 }
 
 fn texts<T>(value: &Reader<'_>, what: &str, read: fn(&str) -> Result<T, Expected>) -> Result<Vec<T>, Fault> {
@@ -93,16 +100,14 @@ fn polling_interval(text: &str) -> Result<Duration, Expected> {
 
 fn annotation_key(text: &str) -> Result<String, Expected> {
     // Kubernetes folds the case of annotation keys before it checks them.
-    name::check_qualified(&text.to_ascii_lowercase())
+    check_qualified(&text.to_ascii_lowercase())
         .map_err(|rule| Expected::new(format!("an annotation's key such as jwt-exporter/secret-key ({rule})")))?;
     Ok(text.to_owned())
 }
 
-fn glob(text: &str) -> Result<String, Expected> {
-    if text.is_empty() || text.contains('\0') {
-        return Err(Expected::new("a path or glob such as manifests/demo/*.yaml"));
-    }
-    Ok(text.to_owned())
+fn glob(text: &str) -> Result<FileGlob, Expected> {
+    FileGlob::parse(text)
+        .map_err(|rule| Expected::new(format!("a path or glob such as manifests/demo/*.yaml ({rule})")))
 }
 
 fn claims(value: &Reader<'_>) -> Result<ClaimPaths, Fault> {

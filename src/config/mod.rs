@@ -15,19 +15,18 @@ mod error;
 mod expansion;
 mod file;
 mod load;
-mod name;
 mod reader;
-mod selector;
 
 pub use address::{ListenAddress, ListenHost};
 pub use duration::{parse as parse_duration, written as written_duration};
 pub use error::{ConfigError, ConfigProblem, Expected};
 pub use expansion::{ExpansionError, Lookup, environment, expand};
 pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
-pub use selector::LabelSelector;
 
 use crate::jwt::ClaimPaths;
+use crate::kubernetes::LabelSelector;
 use crate::observation::{Bounds, Reading};
+use crate::source::FileGlob;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ pub struct Config {
     /// `false`: no API server is ever called.
     pub kubernetes: bool,
     /// Globs of files that hold Secret manifests, relative to the working directory.
-    pub manifests: Vec<String>,
+    pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
     pub reading: Reading,
     /// Series of one of the reference's families, in all.
@@ -58,7 +57,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             address: ListenAddress { host: ListenHost::Any, port: 8080 },
-            label_selectors: vec![LabelSelector::reference_default()],
+            label_selectors: vec![LabelSelector::equals("monitor.jwt.io/monitoring", "true")],
             polling_interval: Duration::from_secs(3600),
             kubeconfig_path: None,
             annotation_key: "jwt-exporter/secret-key".to_owned(),

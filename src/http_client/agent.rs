@@ -36,6 +36,9 @@ pub struct AgentSettings {
     pub server_name: Option<String>,
     /// The proxy that everything goes through.
     pub proxy: Option<Proxy>,
+    /// Whom to trust as a proxy that is reached over TLS. The server's CA says nothing about a proxy, and our client
+    /// certificate is none of its business.
+    pub proxy_trust: Option<TrustBundle>,
     /// Whether answers may come gzipped.
     pub compression: bool,
     /// Longest time for a connection: look-up, TCP, proxy and TLS together.
@@ -102,7 +105,7 @@ impl Response {
 
 impl Agent {
     /// # Errors
-    /// If `server_name` is no name that a certificate can have, or an HTTPS proxy is to be used and the system trusts nobody.
+    /// If `server_name` is no name that a certificate can have, or a proxy over TLS is to be used and nobody is trusted.
     pub fn new(settings: &AgentSettings) -> Result<Self, HttpError> {
         let tls_error = |error: &rustls::Error| HttpError::Tls {
             server_name: settings.server_name.clone().unwrap_or_default(),
@@ -111,11 +114,11 @@ impl Agent {
         let tls = tls::config(&settings.trust, settings.identity.as_ref()).map_err(|error| tls_error(&error))?;
         let server_name: Option<ServerName<'static>> = settings.server_name.as_deref().map(server_name).transpose()?;
         let proxy = match &settings.proxy {
-            // The cluster's own CA says nothing about a proxy, and our client certificate is none of its business.
             Some(proxy) if proxy.kind == ProxyKind::Https => {
-                let ssl_cert_file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-                let bundle = TrustBundle::system(ssl_cert_file.as_deref().map(std::path::Path::new))
-                    .map_err(|error| proxy.failed(error.to_string()))?;
+                let bundle = settings
+                    .proxy_trust
+                    .clone()
+                    .ok_or_else(|| proxy.failed("no CA is trusted for a proxy over TLS".to_owned()))?;
                 let tls = tls::config(&Trust::Bundle(bundle), None).map_err(|error| tls_error(&error))?;
                 Some((proxy.clone(), Some(tls)))
             }

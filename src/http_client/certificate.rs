@@ -370,6 +370,7 @@ fn rsa_bits(spki: &[u8]) -> Option<usize> {
 /// The algorithms that are still met, by the content of their object identifiers (RFC 3279, RFC 4055, RFC 5758).
 fn algorithm(id: &[u8]) -> &'static str {
     const RSADSI: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
+    let id = der_content(id, 0x06).map_or(id, |(content, _)| content);
     match id.strip_prefix(&RSADSI) {
         Some([0x04, ..]) => return "MD5 with RSA",
         Some([0x05, ..]) => return "SHA-1 with RSA",

@@ -57,10 +57,10 @@ impl Connector<()> for Dialer {
 
 /// The name or address that a certificate has to be for.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, HttpError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| HttpError::Tls {
-        server_name: host.to_owned(),
-        failure: TlsFailure::Other { cause: format!("\"{host}\" is no name that a certificate can have") },
-    })
+    // A dot at the end keeps search domains away; it is no part of the name in a certificate.
+    let name = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| HttpError::Tls { server_name: host.to_owned(), failure: TlsFailure::NoName })
 }
 
 fn tcp(details: &ConnectionDetails<'_>, host: &str, port: u16) -> Result<Box<dyn Transport>, ureq::Error> {

@@ -85,6 +85,8 @@ pub enum TlsFailure {
         /// The alert.
         alert: String,
     },
+    /// The server's name is none that a certificate can have.
+    NoName,
     /// The other side speaks no TLS.
     NotTls,
     /// No protocol version or cipher suite in common.
@@ -142,6 +144,7 @@ impl fmt::Display for TlsFailure {
                  client-certificate and client-key"
             ),
             Self::Alert { alert } => write!(f, "the server ended the TLS connection (alert {alert})"),
+            Self::NoName => f.write_str("neither a DNS name nor an address, so that no certificate can be for it"),
             Self::NotTls => f.write_str(
                 "what answers there speaks no TLS; is the port right, and is the URL's scheme meant to be http?",
             ),

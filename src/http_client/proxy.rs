@@ -100,6 +100,12 @@ impl Proxy {
         Ok(Self { kind, host: host.to_owned(), port: port.unwrap_or(default_port), credentials })
     }
 
+    /// Whether the proxy itself is reached over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.kind == ProxyKind::Https
+    }
+
     /// Asks the proxy at the other end of `stream` for a tunnel to `host:port`. When this returns, `stream` is the tunnel.
     pub(super) fn open_tunnel(&self, stream: &mut (impl Read + Write), host: &str, port: u16) -> Result<(), HttpError> {
         match self.kind {

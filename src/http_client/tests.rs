@@ -16,6 +16,7 @@ fn trusting(ca: &Ca) -> AgentSettings {
         identity: None,
         server_name: None,
         proxy: None,
+        proxy_trust: None,
         compression: true,
         connect_timeout: Duration::from_secs(20),
     }
@@ -137,12 +138,14 @@ fn a_ca_certificate_is_a_servers_only_if_exactly_it_is_trusted() {
     assert!(matches!(rule, RefusalRule::WrongName { .. }), "{rule:?}");
 }
 
-/// Made by `openssl req -x509 -newkey rsa:1024 -nodes -days 36500 -subj /CN=weak -addext basicConstraints=critical,CA:FALSE
-/// -addext subjectAltName=IP:127.0.0.1`, and the version 1 one as `identity.rs` says.
 #[test]
-fn a_short_key_and_an_old_version_are_named() {
-    let ca = Ca::new("ca");
+fn a_short_key_an_old_version_and_an_old_algorithm_are_named() {
+    let sha1_ca = include_str!("../../tests/fixtures/tls/sha1-ca.crt");
     for (certificate, rule) in [
+        (
+            include_str!("../../tests/fixtures/tls/sha1-server.crt"),
+            RefusalRule::UnsupportedSignature { algorithm: "ECDSA with SHA-1" },
+        ),
         (include_str!("../../tests/fixtures/tls/weak-server.crt"), RefusalRule::WeakKey { bits: 1024 }),
         (include_str!("../../tests/fixtures/tls/v1-client.crt"), RefusalRule::OldVersion),
     ] {
@@ -150,7 +153,7 @@ fn a_short_key_and_an_old_version_are_named() {
         use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
         let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
         // The weak one is its own issuer: to trust it is what makes its key matter.
-        let trust = TrustBundle::from_pem(format!("{certificate}{}", ca.pem()).as_bytes(), "ca.crt").unwrap();
+        let trust = TrustBundle::from_pem(format!("{certificate}{sha1_ca}").as_bytes(), "ca.crt").unwrap();
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let error = certificate::Verifier::new(&trust)
             .unwrap()
@@ -229,6 +232,33 @@ fn through_an_http_proxy_with_and_without_password() {
         assert_eq!(proxy, format!("http://{}", closed.address));
         assert!(cause.starts_with(words) && !cause.contains("wr0ng"), "{cause}");
     }
+}
+
+#[test]
+fn through_a_proxy_over_tls_with_a_trust_of_its_own() {
+    let (ca, proxys) = (Ca::new("ca"), Ca::new("proxy's"));
+    let server = hello(&ca.server(&["api.example"], |_| {}));
+    let to = server.address;
+    let proxy =
+        TestServer::start(Some(server_tls(&proxys.server(&["127.0.0.1"], |_| {}), None)), move |_, _, stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            stream.flush().unwrap();
+            relay(stream, to);
+            Then::Close
+        });
+    let bundle = |ca: &Ca| Some(TrustBundle::from_pem(ca.pem().as_bytes(), "bundle").unwrap());
+    let through = |proxy_trust| AgentSettings {
+        proxy: Some(Proxy::parse(&proxy.url("https", "")).unwrap()),
+        proxy_trust,
+        // For the server alone.
+        server_name: Some("api.example".to_owned()),
+        ..trusting(&ca)
+    };
+    assert_eq!(fetch(&through(bundle(&proxys)), "https://10.9.8.7/").unwrap(), "200 hello");
+    let error = fetch(&through(bundle(&ca)), "https://10.9.8.7/").unwrap_err();
+    let HttpError::Proxy { cause, .. } = &error else { panic!("{error:?}") };
+    assert!(cause.contains("\"127.0.0.1\"") && cause.contains("no trusted CA issued it"), "{cause}");
+    assert!(matches!(Agent::new(&through(None)), Err(HttpError::Proxy { .. })));
 }
 
 #[test]

@@ -4,13 +4,21 @@
 //! come: nothing here holds a whole one.
 
 pub mod access;
+mod label_selector;
 pub mod list;
+mod name;
 pub mod object;
 mod query;
 mod request;
 mod request_error;
 mod status;
+pub mod watch;
 
+pub use label_selector::LabelSelector;
+pub use name::check_qualified;
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
 pub use request_error::{Reason, RequestError};
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ pub type OnRequest = Arc<dyn Fn(Verb, &str, &str) + Send + Sync>;
 /// The lock inside is held to look at or to replace the agent, never during I/O.
 pub struct Cluster {
     access: Access,
+    /// The server's URL, for messages.
+    server: String,
     on_request: OnRequest,
     way: Mutex<Way>,
     shut_down: AtomicBool,
@@ -133,7 +135,7 @@ impl Read for ApiResponse {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cluster({})", self.access.server)
+        write!(f, "Cluster({})", self.server)
     }
 }
 
@@ -149,6 +151,7 @@ impl Cluster {
         }
         let cluster = Self {
             way: Mutex::new(Way { current: None, all: Vec::new() }),
+            server: access.server.to_string(),
             access,
             on_request,
             shut_down: AtomicBool::new(false),
@@ -171,15 +174,15 @@ impl Cluster {
         let (mut response, mut agent) = self.send_once(request, false, &what)?;
         if response.status == 401 && self.access.can_be_renewed() {
             // The connection can be used again only if what came is read.
-            let _ = io::copy(&mut (&mut response.body).take(status::MAX_BYTES), &mut io::sink());
+            let _ = status::read_bounded(&mut response.body);
             drop(response);
             (response, agent) = self.send_once(request, true, &what)?;
         }
         if (200..300).contains(&response.status) {
-            let server = self.access.server.to_string();
+            let server = self.server.clone();
             return Ok(ApiResponse { status: response.status, body: response.body, what, server, _agent: agent });
         }
-        Err(status::refusal(request, &what, &self.access.server.to_string(), response))
+        Err(status::refusal(request, &what, &self.server, response))
     }
 
     fn send_once(
@@ -188,7 +191,7 @@ impl Cluster {
         again: bool,
         what: &str,
     ) -> Result<(Response, Arc<Agent>), RequestError> {
-        let server = &self.access.server;
+        let server = &self.server;
         let (papers, agent) = self.way(again).map_err(|error| {
             (self.on_request)(request.verb, request.resource, "error");
             RequestError::new(Reason::Credentials, format!("{what} at {server}: {error}"))
@@ -204,7 +207,7 @@ impl Cluster {
                 Verb::Create => Method::Post,
                 Verb::Patch => Method::Patch,
             },
-            url: &server.join(&request.path),
+            url: &self.access.server.join(&request.path),
             headers: &headers,
             authorization: papers.authorization.as_deref(),
             body: request.body.map(|(_, body)| body),
@@ -218,7 +221,7 @@ impl Cluster {
             }
             Err(error) => {
                 (self.on_request)(request.verb, request.resource, "error");
-                Err(RequestError::from_http(what, &server.to_string(), &error))
+                Err(RequestError::from_http(what, server, &error))
             }
         }
     }
@@ -265,7 +268,7 @@ impl Cluster {
 
     /// The server's URL, for messages.
     #[must_use]
-    pub fn server(&self) -> String {
-        self.access.server.to_string()
+    pub fn server(&self) -> &str {
+        &self.server
     }
 }

@@ -5,13 +5,15 @@ use crate::http_client::Response;
 use crate::time::UnixSeconds;
 use serde::Deserialize;
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::request::{ApiRequest, Verb};
 use super::request_error::{Reason, RequestError};
 
 /// No more of a refusal is read.
-pub(super) const MAX_BYTES: u64 = 64 << 10;
+const MAX_BYTES: usize = 64 << 10;
+/// Nor is a refusal waited for any longer.
+const MAX_TIME: Duration = Duration::from_secs(10);
 /// No more of the server's words is shown, in characters.
 const MAX_MESSAGE: usize = 512;
 /// A server may ask for this much patience and no more.
@@ -52,9 +54,8 @@ pub(super) fn refusal(request: &ApiRequest<'_>, what: &str, server: &str, respon
     let reason = Reason::of_status(code);
     let mut retry_after = response.header("retry-after").and_then(|value| seconds(value, UnixSeconds::now()));
     let location = response.header("location").map(host_of);
-    let mut body = Vec::new();
-    // What cannot be read is not shown; the status code says enough.
-    let _ = response.body.take(MAX_BYTES).read_to_end(&mut body);
+    let mut response = response;
+    let body = read_bounded(&mut response.body);
     let status: Status = serde_json::from_slice(&body).unwrap_or_default();
     if retry_after.is_none() {
         retry_after = status.details.and_then(|details| details.retry_after_seconds).map(Duration::from_secs);
@@ -69,6 +70,21 @@ pub(super) fn refusal(request: &ApiRequest<'_>, what: &str, server: &str, respon
         message.push_str(&advice);
     }
     RequestError::new(reason, message).with_status(code, retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)))
+}
+
+/// Reads a body that is no more than a remark: bounded in size and, in case it trickles, in time. What cannot be read is left
+/// out; the status code says enough.
+pub(super) fn read_bounded(body: &mut impl Read) -> Vec<u8> {
+    let started = Instant::now();
+    let mut read = Vec::new();
+    let mut buffer = [0; 4 << 10];
+    while read.len() < MAX_BYTES && started.elapsed() < MAX_TIME {
+        match body.read(&mut buffer) {
+            Ok(length @ 1..) => read.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            _ => break,
+        }
+    }
+    read
 }
 
 fn advice(reason: Reason, request: &ApiRequest<'_>, location: Option<&str>) -> Option<String> {

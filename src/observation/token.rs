@@ -29,6 +29,27 @@ pub struct SecretObservation {
     pub version: u64,
 }
 
+impl SecretObservation {
+    /// A file that holds no Secret or token because of `errors`. Each reason counts once, with the detail named first.
+    #[must_use]
+    pub fn broken(path: &str, mut errors: Vec<(Reason, String)>) -> Self {
+        errors.sort_by_key(|(reason, _)| *reason);
+        errors.dedup_by_key(|(reason, _)| *reason);
+        let error = |(reason, detail): (Reason, String)| TokenError {
+            location: location("", path, "").into(),
+            reason,
+            detail: detail.into(),
+        };
+        Self {
+            namespace: "".into(),
+            name: path.into(),
+            tokens: [].into(),
+            errors: errors.into_iter().map(error).collect(),
+            version: 0,
+        }
+    }
+}
+
 /// Why a token, or a whole Secret (then the key is empty), is not shown or not in full.
 #[derive(PartialEq, Eq)]
 pub struct TokenError {

@@ -77,20 +77,20 @@ impl DataValue<'_> {
     /// archives: those are passed over without being decoded.
     pub(super) fn is_worth_a_look(&self) -> bool {
         let mut first = [0u8; 48];
-        let start = match self {
-            Self::Plain(text) => text.as_bytes(),
+        let (start, whole) = match self {
+            Self::Plain(text) => (text.as_bytes(), true),
             Self::Base64(encoded) => {
                 // Whole groups of four, so that no padding is cut apart.
                 let prefix = encoded.as_bytes().get(..64).unwrap_or(encoded.as_bytes());
                 match STANDARD.decode_slice(prefix, &mut first) {
-                    Ok(length) => first.get(..length).unwrap_or_default(),
+                    Ok(length) => (first.get(..length).unwrap_or_default(), prefix.len() == encoded.len()),
                     Err(_) => return true,
                 }
             }
         };
         match start.trim_ascii_start() {
-            // White space only, so far.
-            [] => !start.is_empty(),
+            // So much white space that too little of what follows is here: the longest beginning is `current-context:`.
+            cut if !whole && cut.len() < 16 => true,
             [b'B' | b'b', rest @ ..] => rest.get(..5).is_some_and(|rest| rest.eq_ignore_ascii_case(b"earer")),
             [b'e' | b'{' | b'[', ..] => true,
             start => super::document::starts_like_kubeconfig(start),
@@ -131,7 +131,12 @@ mod tests {
             assert!(base64(yes.as_bytes()).is_worth_a_look(), "{yes}");
             assert!(DataValue::Plain(yes.into()).is_worth_a_look(), "{yes}");
         }
-        assert!(base64(" ".repeat(100).as_bytes()).is_worth_a_look());
+        for spaces in 0..100 {
+            for start in ["eyJ", "Bearer x", "current-context: x", "---\nusers:\n"] {
+                let value = format!("{}{start}{}", " ".repeat(spaces), "x".repeat(100));
+                assert!(base64(value.as_bytes()).is_worth_a_look(), "{value}");
+            }
+        }
         for no in ["", "-----BEGIN CERTIFICATE-----", "H4sIAAAAAAAA", "hunter2", "Beard"] {
             assert!(!base64(no.as_bytes()).is_worth_a_look(), "{no}");
         }

@@ -4,10 +4,12 @@
 //! carried over instead of being read again.
 
 mod changes;
+mod file_glob;
 pub mod manifests;
 pub mod secrets;
 
 pub use changes::log_changes;
+pub use file_glob::{FileGlob, FolderFault, FoundFiles};
 
 use crate::observation::SecretObservation;
 use std::fmt;

@@ -133,7 +133,8 @@ max_series: 3
     assert_eq!(config.polling_interval, Duration::from_secs(36 * 3600));
     assert_eq!(config.kubeconfig_path.as_deref(), Some(Path::new("/home/me/.kube/dev")));
     assert_eq!(config.annotation_key, "Example.com/Keys");
-    assert_eq!(config.manifests, ["demo/*.yaml"]);
+    let manifests: Vec<_> = config.manifests.iter().map(|glob| glob.as_str()).collect();
+    assert_eq!(manifests, ["demo/*.yaml"]);
     assert_eq!(config.reading.claims.role, ["/realm_access/roles".parse().unwrap()]);
     assert_eq!(config.reading.claims.scope, Config::default().reading.claims.scope);
     assert!(config.reading.claims.email.is_empty());

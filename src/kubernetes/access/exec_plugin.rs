@@ -1,7 +1,7 @@
 //! Exec plugins: programs that give credentials.
 //! Source: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>
 
-use crate::http_client::{ClientIdentity, IdentityError};
+use crate::http_client::ClientIdentity;
 use crate::redacted::Redacted;
 use crate::time::UnixSeconds;
 use base64::Engine as _;
@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::bearer;
+use super::exec_plugin_error::{ExecPluginError, ExecPluginProblem, MAX_OUTPUT};
 use super::material::Bytes;
 
 /// Longest time that a plugin may take.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
-/// No more of what a plugin writes is read.
-const MAX_OUTPUT: u64 = 1 << 20;
 /// No more of what a plugin complains of is shown, in characters.
 const MAX_COMPLAINT: usize = 400;
 /// A credential is renewed this long before its end: clocks differ, and a request takes time.
@@ -50,7 +49,7 @@ pub(super) struct ExecPlugin {
 }
 
 /// `spec.cluster` of an `ExecCredential`, in the format's own names.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct ClusterInfo {
     pub(super) server: String,
@@ -91,114 +90,6 @@ impl ExecCredential {
             .transpose()
     }
 }
-
-/// An exec plugin that gave no credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecPluginError {
-    /// Where the plugin is configured, and its command.
-    pub origin: String,
-    /// What happened.
-    pub problem: ExecPluginProblem,
-}
-
-/// What went wrong with an exec plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExecPluginProblem {
-    /// There is no such program.
-    NotInstalled {
-        /// What the kubeconfig says of how to get it.
-        hint: String,
-    },
-    /// It cannot be started.
-    NotStarted {
-        /// The system's words.
-        cause: String,
-    },
-    /// It did not end in time and was killed.
-    TooSlow {
-        /// The time it had, in seconds.
-        seconds: u64,
-    },
-    /// It failed.
-    Failed {
-        /// How it ended.
-        status: String,
-        /// What it wrote to standard error; bounded, without control characters.
-        complaint: String,
-        /// What the kubeconfig says of how to get it.
-        hint: String,
-    },
-    /// It wrote more than is read.
-    TooMuch,
-    /// It wrote no `ExecCredential` in JSON.
-    NotACredential {
-        /// Line of what it wrote, from 1.
-        line: usize,
-    },
-    /// What it wrote is of another version than configured.
-    OtherVersion {
-        /// The configured version.
-        expected: String,
-    },
-    /// No token and no certificate in it, or only one of certificate and key.
-    Incomplete,
-    /// The token cannot be sent.
-    Token(&'static str),
-    /// The expiry is no RFC 3339 date.
-    Expiry,
-    /// Certificate and key are no identity.
-    Identity(IdentityError),
-    /// We are shutting down.
-    Cancelled,
-}
-
-impl fmt::Display for ExecPluginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.origin)?;
-        let with_hint = |f: &mut fmt::Formatter<'_>, hint: &str| {
-            if hint.is_empty() { Ok(()) } else { write!(f, " ({hint})") }
-        };
-        match &self.problem {
-            ExecPluginProblem::NotInstalled { hint } => {
-                f.write_str(
-                    "no such program here; an image without it, such as one from scratch, needs another way to log in: a token \
-                     or a client certificate",
-                )?;
-                with_hint(f, hint)
-            }
-            ExecPluginProblem::NotStarted { cause } => write!(f, "cannot be started: {cause}"),
-            ExecPluginProblem::TooSlow { seconds } => {
-                write!(f, "did not end within {seconds} s and was killed; does it wait for somebody to type?")
-            }
-            ExecPluginProblem::Failed { status, complaint, hint } => {
-                write!(f, "failed ({status})")?;
-                if !complaint.is_empty() {
-                    write!(f, ": {complaint}")?;
-                }
-                with_hint(f, hint)
-            }
-            ExecPluginProblem::TooMuch => write!(f, "wrote more than {MAX_OUTPUT} bytes"),
-            ExecPluginProblem::NotACredential { line } => {
-                write!(f, "what it wrote is no ExecCredential in JSON (line {line})")
-            }
-            ExecPluginProblem::OtherVersion { expected } => {
-                write!(f, "what it wrote has another apiVersion than {expected}, which the kubeconfig asks for")
-            }
-            ExecPluginProblem::Incomplete => f.write_str(
-                "what it wrote has neither status.token nor both of status.clientCertificateData and status.clientKeyData",
-            ),
-            ExecPluginProblem::Token(cause) => write!(f, "status.token: {cause}"),
-            ExecPluginProblem::Expiry => f.write_str("status.expirationTimestamp is no RFC 3339 date"),
-            ExecPluginProblem::Identity(error) if error.is_about_certificate() => {
-                write!(f, "status.clientCertificateData: {error}")
-            }
-            ExecPluginProblem::Identity(error) => write!(f, "status.clientKeyData: {error}"),
-            ExecPluginProblem::Cancelled => f.write_str("shut down while it ran"),
-        }
-    }
-}
-
-impl std::error::Error for ExecPluginError {}
 
 impl fmt::Debug for ExecPlugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -409,4 +300,77 @@ fn plain(bytes: &[u8]) -> String {
         line.push(if c.is_control() { ' ' } else { c });
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(script: &str, timeout: Duration) -> ExecPlugin {
+        ExecPlugin {
+            origin: "config: users[0] \"u\": exec: command \"sh\"".to_owned(),
+            api_version: "client.authentication.k8s.io/v1".to_owned(),
+            command: PathBuf::from("sh"),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            env: Vec::new(),
+            install_hint: String::new(),
+            cluster: None,
+            timeout,
+            last: Mutex::new(None),
+            running: Mutex::new(()),
+        }
+    }
+
+    const GOOD: &str =
+        r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}'"#;
+
+    fn problem(script: &str, timeout: Duration) -> ExecPluginProblem {
+        match plugin(script, timeout).credential(false, None, &AtomicBool::new(false)) {
+            Err(error) => error.problem,
+            Ok(_) => panic!("{script} gave a credential"),
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_hangs_is_killed() {
+        let started = Instant::now();
+        for script in ["sleep 600", "exec sleep 600", "trap '' TERM; sleep 600 & wait", "sleep 600 & exit 0"] {
+            let problem = problem(script, Duration::from_secs(1));
+            assert_eq!(problem, ExecPluginProblem::TooSlow { seconds: 1 }, "{script}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_plugin_that_writes_much_to_both_ends_all_the_same() {
+        let script = format!("head -c 3000000 /dev/zero >&2; {GOOD}");
+        let credential =
+            plugin(&script, Duration::from_secs(50)).credential(false, None, &AtomicBool::new(false)).unwrap();
+        assert_eq!(credential.authorization.as_ref().unwrap().expose(), "Bearer t");
+    }
+
+    #[test]
+    fn a_plugin_has_nothing_to_read() {
+        let script = format!("if read line; then exit 1; fi; {GOOD}");
+        assert!(plugin(&script, Duration::from_secs(50)).credential(false, None, &AtomicBool::new(false)).is_ok());
+    }
+
+    #[test]
+    fn one_run_serves_all_who_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("echo run >> {}; sleep 0.3; {GOOD}", folder.path().join("runs").display());
+        let plugin = plugin(&script, Duration::from_secs(50));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| plugin.credential(false, None, &AtomicBool::new(false)).unwrap());
+            }
+        });
+        assert_eq!(std::fs::read_to_string(folder.path().join("runs")).unwrap(), "run\n");
+    }
+
+    #[test]
+    fn what_a_plugin_says_is_one_bounded_line() {
+        assert_eq!(plain(b" a\n\tb\x1b[0m \xff\n"), "a  b [0m \u{fffd}");
+        assert_eq!(plain("x".repeat(1000).as_bytes()).len(), MAX_COMPLAINT);
+    }
 }

@@ -82,6 +82,7 @@ pub(super) fn access(folder: &Path, environment: &dyn Fn(&str) -> Option<String>
         impersonation: Vec::new(),
         proxy: None,
         compression: true,
+        ssl_cert_file: None,
     })
 }
 

@@ -3,23 +3,21 @@
 //! What kubectl does where two keys compete is done here too: `…-data` before the file, `tokenFile` before `token`, a token
 //! before an exec plugin. What cannot be done is named, never passed over in silence.
 
-use crate::http_client::{BaseUrl, BaseUrlError, Proxy, ProxyUrlError};
+use crate::http_client::{BaseUrl, Proxy};
 use crate::redacted::Redacted;
-use crate::yaml::{self, YamlError};
+use crate::yaml;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::exec_plugin::{ClusterInfo, ExecPlugin, TIMEOUT};
-use super::kubeconfig_file::{Cluster, Context, Exec, File, User};
+use super::exec_plugin::ClusterInfo;
+use super::kubeconfig_error::{KubeconfigError, KubeconfigProblem, MAX_BYTES, without_values};
+use super::kubeconfig_file::{Cluster, Context, File, User};
 use super::material::Material;
-use super::{Access, Login, TrustSource};
-
-/// Longest kubeconfig that is read; those with many clusters and inline certificates have some hundred KiB.
-const MAX_BYTES: u64 = 4 << 20;
+use super::{Access, TrustSource};
 
 /// A kubeconfig whose text could be read; its entries are checked when one of them is used.
 pub struct Kubeconfig {
@@ -35,113 +33,6 @@ impl fmt::Debug for Kubeconfig {
         write!(f, "Kubeconfig({})", self.shown)
     }
 }
-
-/// A kubeconfig that cannot be used: file, key, problem. No value of the file is in it but names of its entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KubeconfigError {
-    /// The file.
-    pub file: String,
-    /// The key, such as `users[2] "admin": client-key-data`; empty where it is about the whole file.
-    pub key: String,
-    /// What is wrong.
-    pub problem: KubeconfigProblem,
-}
-
-/// What is wrong with a kubeconfig.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KubeconfigProblem {
-    /// It cannot be read.
-    Unreadable {
-        /// The system's words.
-        cause: String,
-    },
-    /// It has more than 4 MiB.
-    TooLong,
-    /// It is no YAML, or a value is of another kind than its key wants. The values are not shown.
-    Syntax {
-        /// Line, from 1, where it can be told.
-        line: Option<usize>,
-        /// What was expected, where it can be told.
-        expected: Option<String>,
-    },
-    /// No `current-context`, and no other is asked for.
-    NoCurrentContext,
-    /// An entry that is referred to is not there, or not complete.
-    Missing {
-        /// What is there instead.
-        there: Vec<String>,
-    },
-    /// Two entries of the same name.
-    Duplicate,
-    /// A key that has to be there is not, or empty.
-    Required,
-    /// The server's URL is none.
-    Url(BaseUrlError),
-    /// The proxy's URL is none, or of an unsupported kind.
-    Proxy(ProxyUrlError),
-    /// Not base64.
-    Base64,
-    /// Two keys that exclude each other.
-    Conflict {
-        /// The other key, and why.
-        with: &'static str,
-    },
-    /// Only one key of a pair.
-    Alone {
-        /// The other.
-        without: &'static str,
-    },
-    /// Something that is not supported, and what to do instead.
-    Unsupported {
-        /// What to do.
-        advice: String,
-    },
-    /// A value that cannot be sent in an HTTP header.
-    NotAHeader,
-}
-
-impl fmt::Display for KubeconfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.file)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        match &self.problem {
-            KubeconfigProblem::Unreadable { cause } => write!(f, "{cause}; is the path right, and may we read it?"),
-            KubeconfigProblem::TooLong => write!(f, "longer than {MAX_BYTES} bytes; is it a kubeconfig?"),
-            KubeconfigProblem::Syntax { line, expected } => {
-                match line {
-                    Some(line) => write!(f, "line {line}: ")?,
-                    None => f.write_str("somewhere in it: ")?,
-                }
-                match expected {
-                    Some(expected) => write!(f, "expected {expected}"),
-                    None => f.write_str("not the YAML of a kubeconfig (what is there is not shown: it may be secret)"),
-                }
-            }
-            KubeconfigProblem::NoCurrentContext => {
-                f.write_str("not set; set it to the name of a context (kubectl config use-context NAME)")
-            }
-            KubeconfigProblem::Missing { there } if there.is_empty() => {
-                f.write_str("there is no such entry, and no other")
-            }
-            KubeconfigProblem::Missing { there } => write!(f, "there is no such entry; there are {}", there.join(", ")),
-            KubeconfigProblem::Duplicate => f.write_str("there are two entries of this name; remove one"),
-            KubeconfigProblem::Required => f.write_str("not set, but needed"),
-            KubeconfigProblem::Url(error) => error.fmt(f),
-            KubeconfigProblem::Proxy(error) => error.fmt(f),
-            KubeconfigProblem::Base64 => f.write_str("not base64; is the value cut off, or pasted with line breaks?"),
-            KubeconfigProblem::Conflict { with } => write!(f, "excludes {with}; remove one of them"),
-            KubeconfigProblem::Alone { without } => write!(f, "set without {without}; both are needed"),
-            KubeconfigProblem::Unsupported { advice } => write!(f, "not supported; {advice}"),
-            KubeconfigProblem::NotAHeader => {
-                f.write_str("holds characters that cannot be sent in an HTTP header; only printable ASCII can")
-            }
-        }
-    }
-}
-
-impl std::error::Error for KubeconfigError {}
 
 impl Kubeconfig {
     /// Reads a file.
@@ -228,6 +119,7 @@ impl Kubeconfig {
             impersonation: user.impersonation()?,
             proxy: cluster.proxy()?,
             compression: !cluster.entry.disable_compression.unwrap_or(false),
+            ssl_cert_file: None,
             server,
             origin: self.shown.clone(),
         })
@@ -272,24 +164,29 @@ impl Kubeconfig {
 }
 
 /// An entry, and where it stands.
-struct Part<'a, T> {
+pub(super) struct Part<'a, T> {
     kubeconfig: &'a Kubeconfig,
     place: String,
-    entry: &'a T,
+    pub(super) entry: &'a T,
 }
 
 impl<T> Part<'_, T> {
-    fn error(&self, key: &str, problem: KubeconfigProblem) -> KubeconfigError {
+    /// Where relative paths start.
+    pub(super) fn folder(&self) -> &Path {
+        &self.kubeconfig.folder
+    }
+
+    pub(super) fn error(&self, key: &str, problem: KubeconfigProblem) -> KubeconfigError {
         self.kubeconfig.error(&format!("{}: {key}", self.place), problem)
     }
 
     /// Where a key stands, for errors that come later.
-    fn origin(&self, key: &str) -> String {
+    pub(super) fn origin(&self, key: &str) -> String {
         format!("{}: {}: {key}", self.kubeconfig.shown, self.place)
     }
 
     /// Inline base64 before a file; nothing if both are absent or empty.
-    fn material(
+    pub(super) fn material(
         &self,
         (data_key, data): (&str, Option<&str>),
         (file_key, file): (&str, Option<&str>),
@@ -305,7 +202,7 @@ impl<T> Part<'_, T> {
         Ok(file.filter(|file| !file.is_empty()).map(|file| self.file(file_key, file)))
     }
 
-    fn file(&self, key: &str, file: &str) -> Material {
+    pub(super) fn file(&self, key: &str, file: &str) -> Material {
         // `join` keeps an absolute path as it is.
         Material::file(self.kubeconfig.folder.join(file), &self.origin(key))
     }
@@ -349,7 +246,7 @@ impl Part<'_, Cluster> {
     }
 
     /// What an exec plugin is told; the CA is added when it runs.
-    fn info(&self, server: &BaseUrl) -> ClusterInfo {
+    pub(super) fn info(&self, server: &BaseUrl) -> ClusterInfo {
         let extension = self.entry.extensions.iter().flatten();
         ClusterInfo {
             server: self.entry.server.clone().unwrap_or_else(|| server.to_string()),
@@ -365,191 +262,80 @@ impl Part<'_, Cluster> {
     }
 }
 
-impl Part<'_, User> {
-    fn identity(&self) -> Result<Option<(Material, Material)>, KubeconfigError> {
-        let certificate = self.material(
-            ("client-certificate-data", self.entry.client_certificate_data.as_ref().map(Redacted::expose)),
-            ("client-certificate", self.entry.client_certificate.as_deref()),
-        )?;
-        let key = self.material(
-            ("client-key-data", self.entry.client_key_data.as_ref().map(Redacted::expose)),
-            ("client-key", self.entry.client_key.as_deref()),
-        )?;
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-            (None, None) => Ok(None),
-            (Some(_), None) => {
-                Err(self.error("client-certificate", KubeconfigProblem::Alone { without: "client-key" }))
-            }
-            (None, Some(_)) => {
-                Err(self.error("client-key", KubeconfigProblem::Alone { without: "client-certificate" }))
-            }
-        }
-    }
-
-    fn login(&self, cluster: &Part<'_, Cluster>, server: &BaseUrl) -> Result<Login, KubeconfigError> {
-        let user = self.entry;
-        if let Some(provider) = &user.auth_provider {
-            return Err(self.unsupported_provider(provider.name.as_deref().unwrap_or_default()));
-        }
-        let token = match (user.token_file.as_deref(), user.token.as_ref().map(Redacted::expose)) {
-            (Some(file), _) if !file.is_empty() => Some(self.file("tokenFile", file)),
-            (_, Some(token)) if !token.is_empty() => {
-                Some(Material::inline(token.as_bytes().to_vec(), self.origin("token")))
-            }
-            _ => None,
-        };
-        let username = user.username.as_deref().filter(|name| !name.is_empty());
-        let password = user.password.as_ref().map(Redacted::expose).filter(|password| !password.is_empty());
-        match (token, username, password) {
-            (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-                Err(self.error("username", KubeconfigProblem::Conflict { with: "token and tokenFile" }))
-            }
-            (Some(token), None, None) => Ok(Login::Token(token)),
-            (None, Some(username), password) => {
-                if username.contains(':') {
-                    return Err(self.error("username", KubeconfigProblem::NotAHeader));
-                }
-                let pair = zeroize::Zeroizing::new(format!("{username}:{}", password.unwrap_or_default()));
-                Ok(Login::Basic(Redacted::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())))))
-            }
-            (None, None, Some(_)) => Err(self.error("password", KubeconfigProblem::Alone { without: "username" })),
-            (None, None, None) => match &user.exec {
-                Some(exec) => self.plugin(exec, cluster, server).map(Login::Exec),
-                None => Ok(Login::Nobody),
-            },
-        }
-    }
-
-    fn unsupported_provider(&self, name: &str) -> KubeconfigError {
-        let advice = match name {
-            "gcp" => {
-                "Kubernetes dropped it in 1.26: run \"gcloud container clusters get-credentials\" for an exec entry"
-            }
-            "azure" => "Kubernetes dropped it in 1.26: run \"kubelogin convert-kubeconfig\" for an exec entry",
-            "oidc" => "use an exec entry with an OpenID Connect plugin (kubelogin), or a token",
-            _ => "use an exec entry, a token, or a client certificate",
-        };
-        let key = format!("auth-provider {}", quoted(name));
-        self.error(&key, KubeconfigProblem::Unsupported { advice: advice.to_owned() })
-    }
-
-    fn plugin(
-        &self,
-        exec: &Exec,
-        cluster: &Part<'_, Cluster>,
-        server: &BaseUrl,
-    ) -> Result<ExecPlugin, KubeconfigError> {
-        const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
-        let api_version = exec.api_version.as_deref().unwrap_or_default();
-        if !VERSIONS.contains(&api_version) {
-            let advice = format!("supported are {} and {}", VERSIONS[0], VERSIONS[1]);
-            return Err(self.error("exec: apiVersion", KubeconfigProblem::Unsupported { advice }));
-        }
-        match exec.interactive_mode.as_deref() {
-            Some("Always") => {
-                let advice =
-                    "nobody is here to type: use a plugin that can do without, a token, or a client certificate";
-                let problem = KubeconfigProblem::Unsupported { advice: advice.to_owned() };
-                return Err(self.error("exec: interactiveMode \"Always\"", problem));
-            }
-            None | Some("" | "Never" | "IfAvailable") => {}
-            Some(_) => {
-                let advice = "it is one of Never and IfAvailable".to_owned();
-                return Err(self.error("exec: interactiveMode", KubeconfigProblem::Unsupported { advice }));
-            }
-        }
-        let command = match exec.command.as_deref() {
-            None | Some("") => return Err(self.error("exec: command", KubeconfigProblem::Required)),
-            // A bare name is looked for in PATH; any other relative path starts at the kubeconfig.
-            Some(command) if command.contains('/') => self.kubeconfig.folder.join(command),
-            Some(command) => PathBuf::from(command),
-        };
-        let provide_cluster_info = exec.provide_cluster_info.unwrap_or(false);
-        Ok(ExecPlugin {
-            origin: format!("{} {}", self.origin("exec: command"), quoted(&command.to_string_lossy())),
-            api_version: api_version.to_owned(),
-            command,
-            args: exec.args.clone().unwrap_or_default(),
-            env: exec.env.iter().flatten().map(|entry| (entry.name.clone(), entry.value.clone())).collect(),
-            install_hint: plain(exec.install_hint.as_deref().unwrap_or_default()),
-            cluster: provide_cluster_info.then(|| cluster.info(server)),
-            timeout: TIMEOUT,
-            last: Mutex::new(None),
-            running: Mutex::new(()),
-        })
-    }
-
-    /// Source: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation>
-    fn impersonation(&self) -> Result<Vec<(String, String)>, KubeconfigError> {
-        let user = self.entry;
-        let mut headers = Vec::new();
-        let mut add = |key: &str, header: String, value: &str| {
-            if value.is_empty() || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-                return Err(self.error(key, KubeconfigProblem::NotAHeader));
-            }
-            headers.push((header, value.to_owned()));
-            Ok(())
-        };
-        if let Some(name) = user.impersonate.as_deref().filter(|name| !name.is_empty()) {
-            add("as", "Impersonate-User".to_owned(), name)?;
-        }
-        if let Some(uid) = user.as_uid.as_deref().filter(|uid| !uid.is_empty()) {
-            add("as-uid", "Impersonate-Uid".to_owned(), uid)?;
-        }
-        for group in user.as_groups.iter().flatten() {
-            add("as-groups", "Impersonate-Group".to_owned(), group)?;
-        }
-        for (key, values) in user.as_user_extra.iter().flatten() {
-            let name: String = key
-                .bytes()
-                .map(|byte| match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-                    _ => format!("%{byte:02X}"),
-                })
-                .collect();
-            for value in values {
-                add("as-user-extra", format!("Impersonate-Extra-{name}"), value)?;
-            }
-        }
-        if !headers.is_empty() && user.impersonate.as_deref().unwrap_or_default().is_empty() {
-            return Err(self.error("as-uid, as-groups, as-user-extra", KubeconfigProblem::Alone { without: "as" }));
-        }
-        Ok(headers)
-    }
-}
-
 /// A name from the file in quotes, bounded, in one line.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", plain(name))
 }
 
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The key and the expectation out of the YAML crate's message, which has the form `a.b[0].c: invalid type: string "SECRET",
-/// expected a map at line 1 column 2`. Of what stands between, nothing is kept.
-fn without_values(error: &YamlError) -> (String, Option<String>) {
-    const EXPECTATIONS: [(&str, &str); 8] = [
-        ("expected a string", "a text (put numbers, dates, true and false into quotes)"),
-        ("expected a boolean", "true or false"),
-        ("expected a sequence", "a list"),
-        ("expected a map", "keys and values"),
-        ("expected struct", "keys and values"),
-        ("missing field `name`", "a name"),
-        ("missing field `value`", "a value"),
-        ("duplicate field", "each key only once"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::access::Login;
+    use proptest::prelude::*;
+
+    /// Where values stand that are secret, or that a secret can slip into.
+    const PLACES: [&str; 16] = [
+        "certificate-authority-data: @",
+        "proxy-url: @",
+        "insecure-skip-tls-verify: @",
+        "extensions: @",
+        "extensions: [@]",
+        "token: @",
+        "password: @",
+        "client-key-data: @",
+        "client-certificate-data: @",
+        "exec: @",
+        "exec: {command: c, args: @}",
+        "exec: {command: c, args: [@]}",
+        "exec: {command: c, env: [@]}",
+        "exec: {command: c, env: [{name: n, value: @}]}",
+        "as-groups: @",
+        "auth-provider: @",
     ];
-    let message = error.message.as_str();
-    let key = message.split_once(": ").map_or("", |(key, _)| key);
-    let is_path = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte));
-    // A path begins with one of our own keys; a word of the parser's does not.
-    let known = ["clusters", "users", "contexts", "current-context"].iter().any(|own| key.starts_with(own));
-    let key = if is_path && known { key.to_owned() } else { String::new() };
-    // The expectation comes last: what a value says of itself stands before it.
-    let tail = message.rfind(", expected ").map_or(message, |at| message.get(at..).unwrap_or_default());
-    let expected =
-        EXPECTATIONS.iter().find(|(words, _)| tail.contains(words)).map(|(_, expected)| (*expected).to_owned());
-    (key, expected)
+
+    /// A kubeconfig with `value` in one of the places.
+    fn with(place: usize, value: &str) -> String {
+        let line = PLACES[place].replace('@', value);
+        let (cluster, user) =
+            if place < 5 { (line.as_str(), "token: x") } else { ("proxy-url: http://p", line.as_str()) };
+        format!(
+            "current-context: x\nclusters:\n- name: c\n  cluster:\n    server: https://h\n    {cluster}\nusers:\n- name: u\n  \
+             user:\n    {user}\ncontexts:\n- name: x\n  context:\n    cluster: c\n    user: u\n"
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = Kubeconfig::parse(&text, Path::new("config")).map(|kubeconfig| kubeconfig.access(None));
+        }
+
+        #[test]
+        fn no_error_shows_a_secret(
+            place in 0..PLACES.len(),
+            value in "[ \\n:{}\\[\\]\"'&*!|>%@#,?a0-]{0,8}S3CRET[ \\n:{}\\[\\]\"'&*!|>%@#,?a0-]{0,8}",
+        ) {
+            let outcome = Kubeconfig::parse(&with(place, &value), Path::new("config"))
+                .and_then(|kubeconfig| kubeconfig.access(None));
+            if let Err(error) = outcome {
+                prop_assert!(!error.to_string().contains("S3CRET"), "{error}");
+                prop_assert!(!format!("{error:?}").contains("S3CRET"), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let text = "current-context: x\nclusters: [{name: c, cluster: {server: 'https://h', certificate-authority: ca.crt}}]\n\
+                    users: [{name: u, user: {tokenFile: /abs/token}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]";
+        let access = Kubeconfig::parse(text, Path::new("/home/us/.kube/config")).unwrap().access(None).unwrap();
+        let TrustSource::Bundle(bundle) = &access.trust else { panic!("{access:?}") };
+        assert!(bundle.origin().ends_with("certificate-authority: /home/us/.kube/ca.crt"), "{}", bundle.origin());
+        let Login::Token(token) = &access.login else { panic!("{access:?}") };
+        assert!(token.origin().ends_with("tokenFile: /abs/token"), "{}", token.origin());
+    }
 }

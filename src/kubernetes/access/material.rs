@@ -147,23 +147,21 @@ impl Stamp {
 }
 
 fn read_file(path: &Path) -> Result<(Stamp, Zeroizing<Vec<u8>>), String> {
-    let read = || -> std::io::Result<Result<(Stamp, Zeroizing<Vec<u8>>), String>> {
-        // A named pipe would block for ever when it is opened.
-        if !std::fs::metadata(path)?.is_file() {
-            return Ok(Err("not a regular file".to_owned()));
-        }
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let expected = usize::try_from(metadata.len().min(MAX_BYTES)).unwrap_or_default();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok(match u64::try_from(bytes.len()) {
-            Ok(0) => Err("the file is empty".to_owned()),
-            Ok(length) if length <= MAX_BYTES => Ok((Stamp::of(&metadata), bytes)),
-            _ => Err(format!("longer than {MAX_BYTES} bytes; is it the right file?")),
-        })
-    };
-    read().map_err(|error| error.to_string())?
+    let words = |error: std::io::Error| error.to_string();
+    // A named pipe would block for ever when it is opened.
+    if !std::fs::metadata(path).map_err(words)?.is_file() {
+        return Err("not a regular file".to_owned());
+    }
+    let file = File::open(path).map_err(words)?;
+    let metadata = file.metadata().map_err(words)?;
+    let expected = usize::try_from(metadata.len().min(MAX_BYTES)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(words)?;
+    match u64::try_from(bytes.len()) {
+        Ok(0) => Err("the file is empty".to_owned()),
+        Ok(length) if length <= MAX_BYTES => Ok((Stamp::of(&metadata), bytes)),
+        _ => Err(format!("longer than {MAX_BYTES} bytes; is it the right file?")),
+    }
 }
 
 #[cfg(test)]

@@ -4,26 +4,31 @@
 //! plugins run again when what they gave expires.
 
 mod exec_plugin;
+mod exec_plugin_error;
 mod in_cluster;
 mod kubeconfig;
+mod kubeconfig_error;
 mod kubeconfig_file;
+mod kubeconfig_user;
 mod material;
 mod proxy_choice;
 
-pub use exec_plugin::ExecPluginError;
+pub use exec_plugin_error::{ExecPluginError, ExecPluginProblem};
 pub use in_cluster::{InClusterError, SERVICE_ACCOUNT_FOLDER};
-pub use kubeconfig::{Kubeconfig, KubeconfigError, KubeconfigProblem};
+pub use kubeconfig::Kubeconfig;
+pub use kubeconfig_error::{KubeconfigError, KubeconfigProblem};
 pub use material::MaterialError;
 pub use proxy_choice::{ProxyChoiceError, choose as choose_proxy};
 
 use crate::http_client::{
-    Agent, AgentSettings, BaseUrl, ClientIdentity, HttpError, IdentityError, Proxy, Trust, TrustBundle, TrustError,
+    Agent, AgentSettings, BaseUrl, ClientIdentity, HttpError, IdentityError, Proxy, TlsFailure, Trust, TrustBundle,
+    TrustError,
 };
 use crate::redacted::Redacted;
 use exec_plugin::{ExecCredential, ExecPlugin};
 use material::{Bytes, Material};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -45,6 +50,8 @@ pub struct Access {
     pub(super) impersonation: Vec<(String, String)>,
     proxy: Option<Proxy>,
     compression: bool,
+    /// Names the bundle of public CAs, where it is not one of the usual files.
+    ssl_cert_file: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -160,7 +167,7 @@ impl Access {
         Kubeconfig::load(path)
             .and_then(|kubeconfig| kubeconfig.access(context))
             .map_err(AccessError::Kubeconfig)?
-            .with_proxy_of(environment)
+            .with_environment(environment)
     }
 
     /// The way that every pod has: the service account's files in `folder` ([`SERVICE_ACCOUNT_FOLDER`]), the server's address
@@ -172,10 +179,11 @@ impl Access {
         in_cluster::access(folder, environment).map_err(AccessError::InCluster)
     }
 
-    fn with_proxy_of(mut self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
+    fn with_environment(mut self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, AccessError> {
         if self.proxy.is_none() {
             self.proxy = proxy_choice::choose(&self.server, environment).map_err(AccessError::Proxy)?;
         }
+        self.ssl_cert_file = environment("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(self)
     }
 
@@ -263,10 +271,7 @@ impl Access {
             _ if !self.server.is_https() => Trust::Anyone,
             (TrustSource::Bundle(material), Some(pem)) => Trust::Bundle(self.bundle(pem, material.origin())?),
             (TrustSource::Anyone, _) => Trust::Anyone,
-            _ => {
-                let ssl_cert_file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-                Trust::Bundle(TrustBundle::system(ssl_cert_file.as_deref().map(Path::new)).map_err(AccessError::Trust)?)
-            }
+            _ => Trust::Bundle(self.system_bundle()?),
         };
         let identity = match (&self.identity, &papers.identity, &papers.exec) {
             (Some((certificate, key)), Some((certificate_pem, key_pem)), _) => {
@@ -283,10 +288,26 @@ impl Access {
             identity,
             server_name: self.server_name.clone(),
             proxy: self.proxy.clone(),
+            proxy_trust: self
+                .proxy
+                .as_ref()
+                .filter(|proxy| proxy.is_https())
+                .map(|_| self.system_bundle())
+                .transpose()?,
             compression: self.compression,
             connect_timeout: CONNECT_TIMEOUT,
         })
-        .map_err(|error| AccessError::Http { origin: self.origin.clone(), error })
+        .map_err(|error| AccessError::Http {
+            origin: match error {
+                HttpError::Tls { failure: TlsFailure::NoName, .. } => format!("{}: tls-server-name", self.origin),
+                _ => self.origin.clone(),
+            },
+            error,
+        })
+    }
+
+    fn system_bundle(&self) -> Result<TrustBundle, AccessError> {
+        TrustBundle::system(self.ssl_cert_file.as_deref()).map_err(AccessError::Trust)
     }
 
     fn bundle(&self, pem: &[u8], origin: &str) -> Result<TrustBundle, AccessError> {

@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// The rule that it breaks, as "the name …".
-pub(super) fn check_qualified(text: &str) -> Result<(), &'static str> {
+pub fn check_qualified(text: &str) -> Result<(), &'static str> {
     let name = match text.split_once('/') {
         Some((prefix, name)) => {
             check_subdomain(prefix)?;

@@ -1,42 +1,83 @@
 //! Label selectors, read as the API server reads them, so that a typo is found at the start and not at the first poll.
 
-use super::Expected;
 use super::name::{check_label_value, check_qualified};
 use std::fmt;
 
 /// A selector in Kubernetes' grammar (apimachinery, `labels.Parse`): `app=web,tier in (a,b),!canary`. Never empty: an
 /// empty one selects everything and is told apart before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelSelector(String);
+pub struct LabelSelector {
+    text: String,
+    requirements: Vec<Requirement>,
+}
+
+/// All requirements of a selector must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Requirement {
+    key: String,
+    test: Test,
+}
+
+/// What a requirement asks of the label's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Test {
+    Present,
+    Absent,
+    /// `=`, `==` and `in`.
+    OneOf(Vec<String>),
+    /// `!=` and `notin`: a label that is not there passes.
+    NoneOf(Vec<String>),
+    GreaterThan(i64),
+    LessThan(i64),
+}
 
 impl LabelSelector {
     /// Reads a selector; `None` for the one without a requirement, which selects everything.
     ///
     /// # Errors
-    /// What is expected instead, with the rule that the text breaks.
-    pub fn parse(text: &str) -> Result<Option<Self>, Expected> {
-        match Parser::new(text).selector() {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(Self(text.trim().to_owned()))),
-            Err(rule) => Err(Expected::new(format!("a label selector such as app=web or tier in (a,b) ({rule})"))),
-        }
+    /// The rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Option<Self>, &'static str> {
+        let requirements = Parser::new(text).selector()?;
+        Ok((!requirements.is_empty()).then(|| Self { text: text.trim().to_owned(), requirements }))
     }
 
-    /// What the reference selects when nothing is configured.
-    pub(super) fn reference_default() -> Self {
-        Self("monitor.jwt.io/monitoring=true".to_owned())
+    /// The selector of one label with one value. Both have to be such as Kubernetes takes.
+    #[must_use]
+    pub fn equals(key: &str, value: &str) -> Self {
+        let requirement = Requirement { key: key.to_owned(), test: Test::OneOf(vec![value.to_owned()]) };
+        Self { text: format!("{key}={value}"), requirements: vec![requirement] }
     }
 
     /// The selector as the API takes it in `labelSelector`, not yet escaped for a URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether it selects an object whose label of a given key has the value that `label` tells, as the API server decides
+    /// (apimachinery, `labels.Requirement.Matches`).
+    pub fn matches<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+        self.requirements.iter().all(|requirement| requirement.test.passes(label(&requirement.key)))
+    }
+}
+
+impl Test {
+    fn passes(&self, value: Option<&str>) -> bool {
+        let number = || value.and_then(|value| value.parse::<i64>().ok());
+        match self {
+            Self::Present => value.is_some(),
+            Self::Absent => value.is_none(),
+            Self::OneOf(wanted) => value.is_some_and(|value| wanted.iter().any(|wanted| wanted == value)),
+            Self::NoneOf(unwanted) => value.is_none_or(|value| unwanted.iter().all(|unwanted| unwanted != value)),
+            Self::GreaterThan(bound) => number().is_some_and(|number| number > *bound),
+            Self::LessThan(bound) => number().is_some_and(|number| number < *bound),
+        }
     }
 }
 
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -63,15 +104,13 @@ impl<'a> Parser<'a> {
         Self { rest: text }
     }
 
-    /// The number of requirements.
-    fn selector(&mut self) -> Rule<usize> {
-        let mut requirements = 0;
+    fn selector(&mut self) -> Rule<Vec<Requirement>> {
+        let mut requirements = Vec::new();
         if self.peek().is_none() {
-            return Ok(0);
+            return Ok(requirements);
         }
         loop {
-            self.requirement()?;
-            requirements += 1;
+            requirements.push(self.requirement()?);
             match self.next() {
                 None => return Ok(requirements),
                 Some(Token::Sign(',')) => {}
@@ -80,7 +119,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn requirement(&mut self) -> Rule<()> {
+    fn requirement(&mut self) -> Rule<Requirement> {
         let absent = self.peek() == Some(Token::Sign('!'));
         if absent {
             self.next();
@@ -89,17 +128,32 @@ impl<'a> Parser<'a> {
             return Err("a requirement begins with a label's key");
         };
         check_qualified(key)?;
-        if absent || matches!(self.peek(), None | Some(Token::Sign(','))) {
-            return Ok(());
-        }
-        match self.next() {
-            Some(Token::Word("in" | "notin")) => self.set(),
-            Some(Token::Equals | Token::Differs) => check_label_value(self.value()?),
-            Some(Token::Sign('>' | '<')) => {
-                self.value()?.parse::<i64>().map(|_| ()).map_err(|_| "'>' and '<' compare with a whole number")
+        let test = if absent {
+            Test::Absent
+        } else if matches!(self.peek(), None | Some(Token::Sign(','))) {
+            Test::Present
+        } else {
+            match self.next() {
+                Some(Token::Word("in")) => Test::OneOf(self.set()?),
+                Some(Token::Word("notin")) => Test::NoneOf(self.set()?),
+                Some(Token::Equals) => Test::OneOf(vec![self.label_value()?]),
+                Some(Token::Differs) => Test::NoneOf(vec![self.label_value()?]),
+                Some(Token::Sign('>')) => Test::GreaterThan(self.number()?),
+                Some(Token::Sign('<')) => Test::LessThan(self.number()?),
+                _ => return Err("after a key comes one of =, ==, !=, in, notin, > and <"),
             }
-            _ => Err("after a key comes one of =, ==, !=, in, notin, > and <"),
-        }
+        };
+        Ok(Requirement { key: key.to_owned(), test })
+    }
+
+    fn label_value(&mut self) -> Rule<String> {
+        let value = self.value()?;
+        check_label_value(value)?;
+        Ok(value.to_owned())
+    }
+
+    fn number(&mut self) -> Rule<i64> {
+        self.value()?.parse().map_err(|_| "'>' and '<' compare with a whole number")
     }
 
     /// One value; nothing at all is the empty one.
@@ -114,7 +168,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn set(&mut self) -> Rule<()> {
+    /// Values in parentheses; between two commas, before the first and behind the last there may be an empty one.
+    fn set(&mut self) -> Rule<Vec<String>> {
         const RULE: &str = "after 'in' and 'notin' come values in parentheses, with commas between";
         if self.next() != Some(Token::Sign('(')) {
             return Err(RULE);
@@ -122,14 +177,18 @@ impl<'a> Parser<'a> {
         if self.peek() == Some(Token::Sign(')')) {
             return Err("a set holds at least one value");
         }
+        let mut values = Vec::new();
         loop {
-            if let Some(Token::Word(value)) = self.peek() {
+            let mut value = "";
+            if let Some(Token::Word(word)) = self.peek() {
                 self.next();
-                check_label_value(value)?;
+                check_label_value(word)?;
+                value = word;
             }
+            values.push(value.to_owned());
             match self.next() {
                 Some(Token::Sign(',')) => {}
-                Some(Token::Sign(')')) => return Ok(()),
+                Some(Token::Sign(')')) => return Ok(values),
                 _ => return Err(RULE),
             }
         }
@@ -195,8 +254,56 @@ mod tests {
             "example.com/key=v",
             "monitor.jwt.io/monitoring=true",
         ] {
-            assert_eq!(LabelSelector::parse(text), Ok(Some(LabelSelector(text.trim().to_owned()))), "{text}");
+            let selector = LabelSelector::parse(text).unwrap_or_else(|rule| panic!("{text}: {rule}"));
+            assert_eq!(selector.unwrap().as_str(), text.trim());
         }
+    }
+
+    #[test]
+    fn a_selector_matches_labels_as_the_api_server_does() {
+        let labels = |key: &str| match key {
+            "app" => Some("web"),
+            "empty" => Some(""),
+            "n" => Some("7"),
+            "example.com/x" => Some("y"),
+            _ => None,
+        };
+        for (text, wanted) in [
+            ("app", true),
+            ("!app", false),
+            ("other", false),
+            ("!other", true),
+            ("app=web", true),
+            ("app==web", true),
+            ("app=WEB", false),
+            ("app=", false),
+            ("empty=", true),
+            ("empty", true),
+            ("other=", false),
+            ("app!=web", false),
+            ("app!=db", true),
+            ("other!=x", true),
+            ("app in (db, web)", true),
+            ("app in (db)", false),
+            ("empty in (,a)", true),
+            ("other in (,a)", false),
+            ("app notin (web)", false),
+            ("app notin (db)", true),
+            ("other notin (db)", true),
+            ("n>6", true),
+            ("n>7", false),
+            ("n<8", true),
+            ("n<7", false),
+            ("app>1", false),
+            ("other<1", false),
+            ("example.com/x=y", true),
+            ("app=web,n>1,!other", true),
+            ("app=web,other", false),
+        ] {
+            let selector = LabelSelector::parse(text).unwrap().unwrap();
+            assert_eq!(selector.matches(labels), wanted, "{text}");
+        }
+        assert_eq!(LabelSelector::parse("a=b"), Ok(Some(LabelSelector::equals("a", "b"))));
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! The value of one data key of a Secret: a token, a document that carries some, or anything else. Whatever is kept of it
+//! has to be good enough to stand in an exposition.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
+use jwt_exporter::observation::{
+    Bounds, DataValue, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView, TokenObservation,
+};
+use std::borrow::Cow;
+
+const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 4, max_series_per_token: 6 };
+
+/// Runs one input. Returns whether it was accepted.
+pub fn run(input: &[u8]) -> bool {
+    let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds: BOUNDS });
+    let encoded = || DataValue::Base64(Cow::Owned(STANDARD.encode(input)));
+    let named = observe(&mut observer, Some("key"), encoded()).expect("a key that is named has a token or an error");
+    let unnamed = observe(&mut observer, None, encoded());
+    check(&named, input);
+    if let Some(unnamed) = &unnamed {
+        check(unnamed, input);
+    }
+    // Values are passed over by their first bytes; none with tokens may be. Only a token that does not look like one (white
+    // space before the brace of its header, say) is read for its name alone.
+    let whole = named.tokens.iter().any(|token| token.location().starts_with("secret_key=\"key\""));
+    if !whole || looks_like_jwt(without_decoration(input)) {
+        let unnamed = unnamed.as_ref().map(|unnamed| &*unnamed.tokens).unwrap_or_default();
+        assert_eq!(unnamed, &*named.tokens, "other tokens if nobody names the key");
+    }
+    if let Ok(text) = std::str::from_utf8(input) {
+        let plain = observe(&mut observer, Some("key"), DataValue::Plain(Cow::Borrowed(text)));
+        assert_eq!(plain.as_ref(), Some(&named), "stringData is read in another way than data");
+    }
+    !named.tokens.is_empty()
+}
+
+fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'_>) -> Option<SecretObservation> {
+    let data = [(Cow::Borrowed("key"), value)];
+    observer.observe(&SecretView { namespace: "ns", name: "s", annotation, data: &data, picked: false, version: 1 })
+}
+
+fn check(secret: &SecretObservation, input: &[u8]) {
+    assert!(!secret.tokens.is_empty() || !secret.errors.is_empty(), "kept, with nothing in it");
+    assert!(secret.tokens.len() <= BOUNDS.max_tokens_per_secret);
+    for token in &secret.tokens {
+        check_token(token);
+    }
+    for error in &secret.errors {
+        assert_eq!(names(&error.location), ["secret_key", "secret_name", "secret_namespace"]);
+        assert!(!error.detail.is_empty() && !error.detail.contains(char::is_control), "{:?}", error.detail);
+        // Words of ours are shorter than this between two spaces.
+        for word in error.detail.split_ascii_whitespace().filter(|word| word.len() >= 24) {
+            assert!(!input.windows(word.len()).any(|piece| piece == word.as_bytes()), "the value is quoted: {word}");
+        }
+    }
+}
+
+fn check_token(token: &TokenObservation) {
+    let head = token.head().strip_suffix(',').expect("a comma behind the head");
+    assert_eq!(names(head), ["algorithm", "audience", "email", "id", "issuer", "name"]);
+    assert_eq!(names(token.algorithm().strip_suffix(',').expect("a comma")), ["algorithm"]);
+    assert_eq!(names(token.location()), ["secret_key", "secret_name", "secret_namespace"]);
+    assert_eq!(names(token.tail()), ["subject"]);
+    let series: Vec<&str> = token.series().collect();
+    assert_eq!(series.len(), token.series_count());
+    assert!((1..=BOUNDS.max_series_per_token).contains(&series.len()));
+    for (at, one) in series.iter().enumerate() {
+        assert_eq!(names(one.strip_suffix(',').expect("a comma behind a series")), ["role", "scope"]);
+        // Two texts that are cut to the same label are told apart by nothing.
+        assert!(one.len() >= MAX_LABEL_BYTES || !series[..at].contains(one), "a series is there twice: {one}");
+    }
+}
+
+/// The label names of a set, read as a scraper reads it; every value has to be well-formed and bounded.
+fn names(set: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = set;
+    loop {
+        let (name, quoted) = rest.split_once("=\"").unwrap_or_else(|| panic!("no label: {rest}"));
+        names.push(name);
+        let (mut length, mut end, mut escaped) = (0, None, false);
+        for (at, character) in quoted.char_indices() {
+            assert!(character != '\n', "a line feed in a label: {set}");
+            match character {
+                '\\' if !escaped => {
+                    escaped = true;
+                    continue;
+                }
+                '"' if !escaped => {
+                    end = Some(at + 1);
+                    break;
+                }
+                _ => assert!(!escaped || matches!(character, '\\' | '"' | 'n'), "an unknown escape: {set}"),
+            }
+            escaped = false;
+            length += character.len_utf8();
+        }
+        assert!(length <= MAX_LABEL_BYTES, "a label of {length} bytes");
+        rest = &quoted[end.unwrap_or_else(|| panic!("no closing quote: {set}"))..];
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None => break,
+        }
+    }
+    assert!(rest.is_empty(), "behind the labels: {rest}");
+    names
+}

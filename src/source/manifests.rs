@@ -1,1 +1,0 @@
-//! Secret manifests in files.

@@ -1,0 +1,311 @@
+//! Secret manifests in files: tokens before they are in a cluster, or without any.
+//!
+//! Every poll reads the files anew. What is wrong with a file is an error of that file, in the place of a Secret: the
+//! others go on to be read. A Secret that two manifests describe is that of the later one, as if both had been applied.
+
+mod document;
+
+use super::file_glob::{FileGlob, FolderFault};
+use super::{Held, PollError, Source};
+use crate::kubernetes::LabelSelector;
+use crate::observation::{DataValue, Observer, Reading, Reason, SecretObservation, SecretView};
+use document::{SecretManifest, each_secret};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A larger file is not read: `kubectl get secrets -A -o yaml` of a thousand Secrets is far below.
+pub const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// More files are not read.
+pub const MAX_FILES: usize = 10_000;
+
+/// Faults of one file that are told.
+const FAULTS_TOLD: usize = 3;
+
+/// Files that hold Secret manifests.
+pub struct ManifestsSource {
+    globs: Vec<FileGlob>,
+    selectors: Vec<LabelSelector>,
+    annotation_key: String,
+    observer: Observer,
+    /// Secrets with more than one manifest of which the log has been told.
+    repeated: BTreeSet<Place>,
+}
+
+/// Namespace and name.
+type Place = (String, String);
+
+/// What one poll has found so far.
+#[derive(Default)]
+struct Found {
+    /// `None`: a Secret without a token that nobody expects to have one.
+    secrets: BTreeMap<Place, Option<Arc<SecretObservation>>>,
+    /// By path.
+    errors: BTreeMap<String, Vec<(Reason, String)>>,
+    repeated: BTreeSet<Place>,
+}
+
+impl ManifestsSource {
+    /// All Secrets in the files of `globs` are looked into. It is an error if there is no token in one that `selectors`
+    /// match or that has the annotation `annotation_key`.
+    #[must_use]
+    pub fn new(globs: Vec<FileGlob>, selectors: Vec<LabelSelector>, annotation_key: String, reading: Reading) -> Self {
+        Self { globs, selectors, annotation_key, observer: Observer::new(reading), repeated: BTreeSet::new() }
+    }
+
+    fn paths(&self, found: &mut Found) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        for glob in &self.globs {
+            let files = glob.find();
+            for (folder, fault) in files.faults {
+                let reason = match fault {
+                    FolderFault::Missing => Reason::NotFound,
+                    FolderFault::Unreadable(_) => Reason::Unreadable,
+                    FolderFault::TooManyEntries => Reason::TooLarge,
+                };
+                found.error(&folder, reason, fault.to_string());
+            }
+            paths.extend(files.files);
+            if paths.len() > MAX_FILES {
+                let detail = format!("with this pattern there are more than {MAX_FILES} files: only so many are read");
+                found.error(Path::new(glob.as_str()), Reason::TooLarge, detail);
+                while paths.len() > MAX_FILES {
+                    paths.pop_last();
+                }
+                break;
+            }
+        }
+        paths
+    }
+
+    fn read_file(&mut self, path: &Path, held: &Held, found: &mut Found) {
+        let text = match read(path) {
+            Ok(text) => text,
+            Err((reason, detail)) => return found.error(path, reason, detail),
+        };
+        let faults = each_secret(&text, &mut |secret| {
+            let place = (secret.namespace.clone(), secret.name.clone());
+            let observation = self.observe(secret, held);
+            if found.secrets.insert(place.clone(), observation).is_some() {
+                if !self.repeated.contains(&place) {
+                    let (namespace, name) = &place;
+                    let file = path.display();
+                    log::warn!("manifests: {namespace}/{name} has more than one manifest; that in {file} counts");
+                }
+                found.repeated.insert(place);
+            }
+        });
+        if !faults.is_empty() {
+            let mut told: Vec<String> = faults.iter().take(FAULTS_TOLD).map(ToString::to_string).collect();
+            if faults.len() > FAULTS_TOLD {
+                told.push(format!("and {} more", faults.len() - FAULTS_TOLD));
+            }
+            found.error(path, Reason::InvalidDocument, told.join("; "));
+        }
+    }
+
+    fn observe(&mut self, secret: SecretManifest, held: &Held) -> Option<Arc<SecretObservation>> {
+        let picked = self.selectors.iter().any(|selector| selector.matches(|key| secret.label(key)));
+        let annotation = secret.annotation(&self.annotation_key).map(str::to_owned);
+        let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
+        let data = secret.into_data();
+        let mut hasher = DefaultHasher::new();
+        (&annotation, picked).hash(&mut hasher);
+        for (key, value) in &data {
+            let (is_base64, text) = match value {
+                DataValue::Base64(text) => (true, text),
+                DataValue::Plain(text) => (false, text),
+            };
+            (key, is_base64, text).hash(&mut hasher);
+        }
+        let version = hasher.finish();
+        let place = (&*namespace, &*name);
+        let known = held.binary_search_by(|known| (&*known.namespace, &*known.name).cmp(&place));
+        if let Some(known) = known.ok().and_then(|at| held.get(at)).filter(|known| known.version == version) {
+            return Some(Arc::clone(known));
+        }
+        let view = SecretView {
+            namespace: &namespace,
+            name: &name,
+            annotation: annotation.as_deref(),
+            data: &data,
+            picked,
+            version,
+        };
+        self.observer.observe(&view).map(Arc::new)
+    }
+}
+
+impl Source for ManifestsSource {
+    fn name(&self) -> &str {
+        "manifests"
+    }
+
+    fn poll(&mut self, held: &Held) -> Result<Held, PollError> {
+        let mut found = Found::default();
+        for path in self.paths(&mut found) {
+            self.read_file(&path, held, &mut found);
+        }
+        self.repeated = found.repeated;
+        // Files have no namespace, and so come first.
+        let files = found.errors.into_iter().map(|(path, errors)| Arc::new(SecretObservation::broken(&path, errors)));
+        Ok(files.chain(found.secrets.into_values().flatten()).collect())
+    }
+}
+
+impl Found {
+    fn error(&mut self, path: &Path, reason: Reason, detail: String) {
+        self.errors.entry(path.display().to_string()).or_default().push((reason, detail));
+    }
+}
+
+/// The whole file as text, or why there is none.
+fn read(path: &Path) -> Result<String, (Reason, String)> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => (Reason::NotFound, "there is no such file".to_owned()),
+        _ => (Reason::Unreadable, format!("the file cannot be read: {error}")),
+    };
+    // A pipe without a writer would keep us waiting.
+    let file: File = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        let detail = format!("it is a folder; its files are named by {}", path.join("*.yaml").display());
+        return Err((Reason::Unreadable, detail));
+    }
+    if !metadata.is_file() {
+        return Err((Reason::Unreadable, "it is not a regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err((Reason::TooLarge, format!("a file of more than {} MiB is not read", MAX_FILE_BYTES >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        (Reason::InvalidDocument, format!("line {line} is not UTF-8"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::ClaimPaths;
+    use crate::observation::Bounds;
+
+    const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.";
+
+    fn source(folder: &Path, patterns: &[&str], selector: &str) -> ManifestsSource {
+        let globs = patterns.iter().map(|pattern| FileGlob::parse(&format!("{}/{pattern}", folder.display())).unwrap());
+        let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
+        let reading = Reading { claims: ClaimPaths::default(), bounds };
+        let selectors = LabelSelector::parse(selector).unwrap().into_iter().collect();
+        ManifestsSource::new(globs.collect(), selectors, "keys".into(), reading)
+    }
+
+    fn secret(name: &str, metadata: &str, value: &str) -> String {
+        format!("---\nkind: Secret\nmetadata: {{name: {name}, namespace: n{metadata}}}\nstringData: {{t: {value}}}\n")
+    }
+
+    /// `namespace/name tokens reasons…` for each.
+    fn shown(held: &Held, folder: &Path) -> Vec<String> {
+        let line = |secret: &Arc<SecretObservation>| {
+            let place = format!("{}/{}", secret.namespace, secret.name).replace(&*folder.display().to_string(), "F");
+            let reasons = secret.errors.iter().map(|error| format!(" {}", error.reason.as_str()));
+            format!("{place} {}{}", secret.tokens.len(), reasons.collect::<String>())
+        };
+        held.iter().map(line).collect()
+    }
+
+    #[test]
+    fn only_what_somebody_picked_has_to_hold_a_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = secret("plain", "", "hello")
+            + &secret("labelled", ", labels: {a: b}", "hello")
+            + &secret("annotated", ", annotations: {keys: t}", "hello")
+            + &secret("other", ", labels: {a: c}", TOKEN);
+        fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let found = |selector| {
+            let held = source(folder.path(), &["*.yaml"], selector).poll(&Held::new()).unwrap();
+            shown(&held, folder.path())
+        };
+        assert_eq!(found("a=b"), ["n/annotated 0 not_a_jwt", "n/labelled 0 no_token", "n/other 1"]);
+        assert_eq!(found(""), ["n/annotated 0 not_a_jwt", "n/other 1"]);
+    }
+
+    #[test]
+    fn the_later_manifest_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: String| fs::write(folder.path().join(file), text).unwrap();
+        write("b.yaml", secret("x", "", "hello") + &secret("y", "", TOKEN) + &secret("z", "", "hello"));
+        write("a.yaml", secret("x", "", TOKEN) + &secret("z", "", "hello") + &secret("z", "", TOKEN));
+        let mut source = source(folder.path(), &["b.yaml", "*.yaml"], "");
+        let held = source.poll(&Held::new()).unwrap();
+        assert_eq!(shown(&held, folder.path()), ["n/y 1"]);
+        assert_eq!(source.repeated.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["x", "z"]);
+    }
+
+    #[test]
+    fn what_did_not_change_is_carried_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |first: &str| {
+            let text = secret("same", "", TOKEN) + &secret("other", "", first);
+            fs::write(folder.path().join("a.yaml"), text).unwrap();
+        };
+        let mut source = source(folder.path(), &["a.yaml"], "");
+        write(TOKEN);
+        let before = source.poll(&Held::new()).unwrap();
+        write("eyJhbGciOiJub25lIn0.eyJleHAiOjJ9.");
+        let after = source.poll(&before).unwrap();
+        assert_eq!(shown(&after, folder.path()), ["n/other 1", "n/same 1"]);
+        assert!(Arc::ptr_eq(&before[1], &after[1]) && !Arc::ptr_eq(&before[0], &after[0]));
+        fs::write(folder.path().join("a.yaml"), "").unwrap();
+        assert!(source.poll(&after).unwrap().is_empty());
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &[u8]| fs::write(folder.path().join(file), text).unwrap();
+        write("a.yaml", secret("good", "", TOKEN).as_bytes());
+        write("broken.yaml", (secret("first", "", TOKEN) + "---\nkind: [\n").as_bytes());
+        write("latin.yaml", b"# a\n# \xff\n");
+        write("large.yaml", &vec![b'#'; MAX_FILE_BYTES + 1]);
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("dangling.yaml")).unwrap();
+        let pipe = std::ffi::CString::new(folder.path().join("pipe").display().to_string()).unwrap();
+        // SAFETY: a path that ends in NUL.
+        assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+        let mut source =
+            source(folder.path(), &["missing.yaml", "*.yaml", "folder", "pipe", "nothing/*", "x*.json"], "");
+        let held = source.poll(&Held::new()).unwrap();
+        assert_eq!(
+            shown(&held, folder.path()),
+            [
+                "/F/broken.yaml 0 invalid_document",
+                "/F/dangling.yaml 0 not_found",
+                "/F/folder 0 unreadable",
+                "/F/large.yaml 0 too_large",
+                "/F/latin.yaml 0 invalid_document",
+                "/F/missing.yaml 0 not_found",
+                "/F/nothing 0 not_found",
+                "/F/pipe 0 unreadable",
+                "n/first 1",
+                "n/good 1",
+            ]
+        );
+        let details: Vec<_> = held.iter().flat_map(|secret| &secret.errors).map(|error| &*error.detail).collect();
+        assert_eq!(details[0], "line 7 is not YAML");
+        assert_eq!(details[4], "line 2 is not UTF-8");
+        assert!(details[2].ends_with("folder/*.yaml"), "{}", details[2]);
+        let errors: Vec<_> = held.iter().flat_map(|secret| &secret.errors).map(|error| &*error.location).collect();
+        assert!(
+            errors[0].starts_with("secret_key=\"\",secret_name=\"/") && errors[0].ends_with("secret_namespace=\"\"")
+        );
+    }
+}

@@ -1,0 +1,403 @@
+//! House rules, held over the sources as text: which room may use which, which foreign crate enters by which door, what the
+//! pure floor must not do, and what no code outside of tests does. Each rule is a function from one file to its violations,
+//! and each is shown to find some.
+
+mod source_text;
+
+use source_text::{SourceText, sources};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// A file with more lines than this has a seam somewhere. Test code is not counted.
+const MOST_LINES: usize = 400;
+
+/// Files that are longer for now, and why.
+const LONGER: &[(&str, &str)] = &[];
+
+/// The rooms that may name a foreign crate. A crate of Cargo.toml stands here or in [`ANYWHERE`].
+const DOORS: &[(&str, &[&str])] = &[
+    ("ureq", &["http_client"]),
+    ("rustls", &["http_client"]),
+    ("rustls_pki_types", &["http_client"]),
+    ("tiny_http", &["server"]),
+    ("flate2", &["server"]),
+    ("serde_yaml", &["yaml"]),
+    ("simplelog", &["log"]),
+    ("pico_args", &["cli"]),
+    ("prometheus", &["metrics"]),
+    ("glob", &["source"]),
+    ("signal_hook", &["command"]),
+    ("home", &["config"]),
+    ("itoa", &["metrics"]),
+    ("libc", &["kubernetes"]),
+];
+
+/// Vocabulary that every room may use.
+const ANYWHERE: &[&str] = &["serde", "serde_json", "base64", "log", "memchr", "zeroize"];
+
+/// What reads a clock, or the world, or starts a thread.
+const IMPURE_WORDS: &[&str] = &["SystemTime", "Instant"];
+const IMPURE_MODULES: &[&str] = &["fs", "net", "thread", "process", "env", "os"];
+
+const PANICKING_METHODS: &[&str] = &["unwrap", "expect", "unwrap_err", "expect_err"];
+const PANICKING_MACROS: &[&str] = &["panic", "todo", "unimplemented", "dbg"];
+
+/// The rooms in the order of the tour in `lib.rs`: from the wiring down, and within a floor from left to right.
+struct Floors(Vec<(u32, String)>);
+
+impl Floors {
+    /// Reads the table: `//! | 2 pure | [`metrics`], [`snapshot`] | … |`.
+    fn of(library: &str) -> Self {
+        let rows = library.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("//! | ")?.split('|');
+            let floor = cells.next()?.split_whitespace().next()?.parse().ok()?;
+            let rooms = cells.next()?.split('`').skip(1).step_by(2);
+            Some(rooms.map(move |room| (floor, room.to_owned())).collect::<Vec<_>>())
+        });
+        Self(rows.flatten().collect())
+    }
+
+    fn position(&self, room: &str) -> Option<usize> {
+        self.0.iter().position(|(_, known)| known == room)
+    }
+
+    fn floor(&self, room: &str) -> Option<u32> {
+        self.0.iter().find(|(_, known)| known == room).map(|(floor, _)| *floor)
+    }
+}
+
+/// Names of rooms in paths from the crate's root (`crate::`, `super::` that leads there, `jwt_exporter::` of the program)
+/// that do not stand below the file's own room.
+fn wrong_floors(file: &SourceText, floors: &Floors) -> Vec<String> {
+    let modules = file.modules();
+    let own = modules[0];
+    let Some(position) = floors.position(own) else {
+        return vec![file.violation(0, &format!("the tour in lib.rs has no room {own}"))];
+    };
+    let mut wrong = Vec::new();
+    for place in rooms_named(file, modules.len()) {
+        let named = file.at(place);
+        match floors.position(named) {
+            Some(below) if below >= position => {}
+            Some(_) => wrong.push(file.violation(place, &format!("{own} must not use {named}, which stands above it"))),
+            None => wrong.push(file.violation(place, &format!("{named} is no room of the tour in lib.rs"))),
+        }
+    }
+    wrong
+}
+
+/// The places of the names behind a path to the crate's root, groups in braces included.
+fn rooms_named(file: &SourceText, depth: usize) -> Vec<usize> {
+    let mut places = Vec::new();
+    for place in 0..file.tokens.len() {
+        let supers =
+            (0..).take_while(|n| file.at(place + 2 * n) == "super" && file.at(place + 2 * n + 1) == "::").count();
+        let behind = match file.at(place) {
+            "crate" | "jwt_exporter" if file.at(place + 1) == "::" => place + 2,
+            "super" if supers == depth && file.before(place, 1) != "::" => place + 2 * supers,
+            _ => continue,
+        };
+        if file.at(behind) != "{" {
+            places.push(behind);
+            continue;
+        }
+        let mut open = 0;
+        for at in behind.. {
+            match file.at(at) {
+                "{" => open += 1,
+                "}" if open == 1 => break,
+                "}" => open -= 1,
+                "" => break,
+                "," | "::" | "*" => continue,
+                _ if open == 1 && matches!(file.before(at, 1), "{" | ",") => places.push(at),
+                _ => {}
+            }
+        }
+    }
+    places
+}
+
+/// Foreign crates that are named outside of their rooms.
+fn wrong_doors(file: &SourceText) -> Vec<String> {
+    let room = file.modules()[0];
+    (0..file.tokens.len())
+        .filter(|place| is_crate_name(file, *place))
+        .filter_map(|place| {
+            let (name, rooms) = DOORS.iter().find(|(name, _)| *name == file.at(place))?;
+            let wrong =
+                || file.violation(place, &format!("{name} has its door in {}, not in {room}", rooms.join(" and ")));
+            (!rooms.contains(&room)).then(wrong)
+        })
+        .collect()
+}
+
+/// Whether a word begins a path, or is imported whole.
+fn is_crate_name(file: &SourceText, place: usize) -> bool {
+    let leads = file.at(place + 1) == "::";
+    match file.before(place, 1) {
+        "use" | "crate" => leads || matches!(file.at(place + 1), ";" | "as"),
+        // `::name::…` begins at the root; `a::name::…` and `x.name` do not.
+        "::" => {
+            leads && !file.before(place, 2).starts_with(|first: char| first.is_alphanumeric() || "_>".contains(first))
+        }
+        "." => false,
+        _ => leads,
+    }
+}
+
+/// What a room of the pure floor must not do: look at the clock or the world, start threads.
+fn impurities(file: &SourceText) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut report =
+        |place, what: &str| wrong.push(file.violation(place, &format!("{what} on the floor without a clock")));
+    for place in 0..file.tokens.len() {
+        let word = file.at(place);
+        if IMPURE_WORDS.contains(&word) {
+            report(place, word);
+        } else if word == "now" && file.before(place, 1) == "::" && file.at(place + 1) == "(" {
+            report(place, "a call of now()");
+        } else if word == "std" && file.at(place + 1) == "::" {
+            let end = if file.at(place + 2) == "{" {
+                (place + 2..).find(|at| matches!(file.at(*at), ";" | ""))
+            } else {
+                None
+            };
+            for at in place + 2..end.unwrap_or(place + 3) {
+                if IMPURE_MODULES.contains(&file.at(at)) && (end.is_none() || matches!(file.before(at, 1), "{" | ",")) {
+                    report(at, &format!("std::{}", file.at(at)));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Calls that end the thread instead of an error.
+fn panics(file: &SourceText) -> Vec<String> {
+    let calls = |place: usize| {
+        let (before, word, behind) = (file.before(place, 1), file.at(place), file.at(place + 1));
+        PANICKING_METHODS.contains(&word) && matches!(before, "." | "::") && behind == "("
+            || PANICKING_MACROS.contains(&word) && behind == "!"
+    };
+    let places = (0..file.tokens.len()).filter(|place| calls(*place));
+    places.map(|place| file.violation(place, &format!("{} outside of tests", file.at(place)))).collect()
+}
+
+fn too_long(file: &SourceText, longer: &[(&str, &str)]) -> Vec<String> {
+    let allowed = longer.iter().any(|(path, _)| *path == file.path);
+    match (file.lines > MOST_LINES, allowed) {
+        (true, false) => vec![format!("{}: {} lines without tests, at most {MOST_LINES}", file.path, file.lines)],
+        (false, true) => vec![format!("{}: no longer too long; take it off the list", file.path)],
+        _ => Vec::new(),
+    }
+}
+
+/// The names under `[dependencies]`, as code spells them.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = section.take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim().replace('-', "_")).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files that the rules are for: all but the build script and the root itself.
+fn files() -> Vec<SourceText> {
+    let files = sources(root());
+    assert!(files.len() > 40, "{} files", files.len());
+    files.into_iter().filter(|file| !matches!(&*file.path, "src/build.rs" | "src/lib.rs")).collect()
+}
+
+fn floors() -> Floors {
+    Floors::of(&fs::read_to_string(root().join("src/lib.rs")).unwrap())
+}
+
+fn assert_none(violations: impl Iterator<Item = String>) {
+    let violations: Vec<String> = violations.collect();
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+#[test]
+fn a_file_uses_its_own_room_and_those_below() {
+    let floors = floors();
+    assert_none(files().iter().flat_map(|file| wrong_floors(file, &floors)));
+}
+
+#[test]
+fn the_tour_has_every_room_and_no_other() {
+    let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let declared: BTreeSet<&str> =
+        library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let floors = Floors::of(&library);
+    let shown: BTreeSet<&str> = floors.0.iter().map(|(_, room)| &**room).filter(|room| *room != "main").collect();
+    assert_eq!(declared, shown);
+    assert_eq!(floors.0.len(), shown.len() + 1, "a room stands there twice");
+}
+
+#[test]
+fn a_foreign_crate_enters_by_its_door() {
+    assert_none(files().iter().flat_map(wrong_doors));
+}
+
+#[test]
+fn every_dependency_has_a_door_or_is_vocabulary() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let known: BTreeSet<&str> = DOORS.iter().map(|(name, _)| *name).chain(ANYWHERE.iter().copied()).collect();
+    let dependencies = dependencies(&manifest);
+    assert!(dependencies.contains("ureq") && dependencies.contains("pico_args"));
+    let unknown: Vec<&String> = dependencies.iter().filter(|name| !known.contains(name.as_str())).collect();
+    assert!(unknown.is_empty(), "give them a door: {unknown:?}");
+}
+
+#[test]
+fn the_pure_floor_has_no_clock_no_files_no_threads() {
+    let floors = floors();
+    let files = files();
+    let pure: Vec<_> = files.iter().filter(|file| floors.floor(file.modules()[0]) == Some(2)).collect();
+    assert!(pure.len() > 10, "{} files", pure.len());
+    assert_none(pure.into_iter().flat_map(impurities));
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    assert_none(files().iter().flat_map(panics));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    assert_none(files().iter().flat_map(|file| too_long(file, LONGER)));
+    assert!(LONGER.iter().all(|(path, reason)| root().join(path).exists() && !reason.is_empty()));
+}
+
+/// The rules over made-up texts: each finds what it is for, and nothing else.
+mod rules {
+    use super::*;
+
+    const LIBRARY: &str = "//! | floor | rooms |\n//! | --- | --- |\n//! | 2 up | `main`, [`top`], [`mid`] | x |\n//! | 1 down | [`low`] | y `z` |\n";
+
+    fn named<'a>(violations: &'a [String], words: &[&str]) -> bool {
+        violations.len() == words.len()
+            && violations.iter().zip(words).all(|(violation, word)| violation.contains(word))
+    }
+
+    #[test]
+    fn the_table_is_read() {
+        let floors = Floors::of(LIBRARY);
+        assert_eq!(floors.0.iter().map(|(_, room)| &**room).collect::<Vec<_>>(), ["main", "top", "mid", "low"]);
+        assert_eq!((floors.floor("mid"), floors.floor("low"), floors.floor("z")), (Some(2), Some(1), None));
+    }
+
+    #[test]
+    fn a_room_above_is_found_however_it_is_named() {
+        let floors = Floors::of(LIBRARY);
+        let check = |path: &str, text: &str| wrong_floors(&SourceText::new(path, text), &floors);
+        for text in [
+            "use crate::top::X;",
+            "pub use crate::top;",
+            "fn f() { crate::top::g() }",
+            "use crate::{low::{a, b}, top::{c, d}};",
+            "use super::super::top;",
+            "impl From<crate::top::E> for X {}",
+            "use crate::low::a;\nuse crate::{\n    low,\n    top::X,\n};",
+        ] {
+            assert!(named(&check("src/mid/inner.rs", text), &["must not use top"]), "{text}");
+        }
+        assert!(named(&check("src/mid/mod.rs", "use super::top::X;"), &["src/mid/mod.rs:1: mid must not use top"]));
+        assert!(named(&check("src/low.rs", "\nuse crate::{mid, low};"), &["src/low.rs:2: low must not use mid"]));
+        assert!(named(&check("src/mid.rs", "use crate::nowhere::X;"), &["nowhere is no room"]));
+        assert!(named(&check("src/stranger.rs", ""), &["no room stranger"]));
+        for good in [
+            "use crate::mid::X; use crate::low::{top, mid};",
+            "use super::top;",
+            "/// [`crate::top`]\nfn f() { \"crate::top\"; }",
+            "#[cfg(test)]\nmod tests { use crate::top; }",
+            "use super::super::low;",
+        ] {
+            assert_eq!(check("src/mid/inner.rs", good), [""; 0], "{good}");
+        }
+        assert_eq!(check("src/main.rs", "fn main() { jwt_exporter::top::main() }"), [""; 0]);
+    }
+
+    #[test]
+    fn a_crate_outside_of_its_door_is_found() {
+        let check = |path: &str, text: &str| wrong_doors(&SourceText::new(path, text));
+        for text in [
+            "use ureq::Agent;",
+            "use ::ureq::Agent;",
+            "use ureq;",
+            "use ureq as u;",
+            "use {ureq::Agent};",
+            "fn f(a: &ureq::Agent) {}",
+            "fn f() { ureq::get() }",
+            "impl From<ureq::Error> for E {}",
+        ] {
+            assert!(
+                named(&check("src/jwt/claims.rs", text), &["ureq has its door in http_client, not in jwt"]),
+                "{text}"
+            );
+            assert_eq!(check("src/http_client/agent.rs", text), [""; 0], "{text}");
+        }
+        for good in ["use crate::ureq::X;", "let ureq = 1;", "a.ureq::<X>()", "use x::ureq;", "// ureq::Agent"] {
+            assert_eq!(check("src/jwt/claims.rs", good), [""; 0], "{good}");
+        }
+    }
+
+    #[test]
+    fn dependencies_are_read_as_code_spells_them() {
+        let manifest = "[package]\nname = \"x\"\n[dependencies]\n# a = b\nserde = \"1\"\npico-args = { version = \"1\" } # y = z\n\n[dev-dependencies]\nrcgen = \"1\"\n";
+        assert_eq!(dependencies(manifest).iter().collect::<Vec<_>>(), ["# a", "pico_args", "serde"]);
+    }
+
+    #[test]
+    fn a_clock_on_the_pure_floor_is_found() {
+        let check = |text: &str| impurities(&SourceText::new("src/jwt/claims.rs", text));
+        for (text, words) in [
+            ("use std::time::SystemTime;", &["SystemTime"][..]),
+            ("let start = std::time::Instant::now();", &["Instant", "now()"]),
+            ("let now = UnixSeconds::now();", &["now()"]),
+            ("std::thread::spawn(f);", &["std::thread"]),
+            ("use std::{fmt, fs, net::IpAddr};", &["std::fs", "std::net"]),
+        ] {
+            assert!(named(&check(text), words), "{text}: {:?}", check(text));
+        }
+        for good in
+            ["fn f(now: UnixSeconds) { g(now) }", "use std::{fmt, io};", "use std::fmt; mod fs {}", "self.now()"]
+        {
+            assert_eq!(check(good), [""; 0], "{good}");
+        }
+    }
+
+    #[test]
+    fn a_panic_on_purpose_is_found() {
+        let check = |text: &str| panics(&SourceText::new("src/jwt/claims.rs", text));
+        for text in
+            ["x.unwrap();", "x\n    .expect(\"so\")", "x.map(Result::unwrap_err)(y)", "panic!(\"{x}\")", "todo!()"]
+        {
+            let wanted = usize::from(!text.contains("unwrap_err"));
+            assert_eq!(check(text).len(), wanted, "{text}");
+        }
+        assert_eq!(check("Result::unwrap(x)").len(), 1);
+        for good in [
+            "x.unwrap_or(1)",
+            "fn expecting() {}",
+            "#[cfg(test)]\nmod tests { fn f() { x.unwrap() } }",
+            "// x.unwrap()",
+        ] {
+            assert_eq!(check(good), [""; 0], "{good}");
+        }
+    }
+
+    #[test]
+    fn a_long_file_is_found_and_a_stale_exception_too() {
+        let file = |lines: usize| SourceText::new("src/a.rs", &"fn f() {}\n".repeat(lines));
+        assert_eq!(too_long(&file(MOST_LINES), &[]).len(), 0);
+        assert_eq!(too_long(&file(MOST_LINES + 1), &[]).len(), 1);
+        assert_eq!(too_long(&file(MOST_LINES + 1), &[("src/a.rs", "why")]).len(), 0);
+        assert_eq!(too_long(&file(MOST_LINES), &[("src/a.rs", "why")]).len(), 1);
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(500));
+        assert_eq!(too_long(&SourceText::new("src/a.rs", &tests), &[]).len(), 0);
+    }
+}
