@@ -1,6 +1,7 @@
 //! A configuration. An error is one line with a place in the text; what is accepted can be written down and read again.
 
-use jwt_exporter::config::{self, LabelSelector, ListenAddress};
+use jwt_exporter::config::{self, ListenAddress};
+use jwt_exporter::kubernetes::LabelSelector;
 use std::ffi::OsString;
 
 /// Runs one input. Returns whether it was accepted.
