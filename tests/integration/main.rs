@@ -6,6 +6,7 @@ mod support;
 
 mod cli;
 mod config;
+mod exposition;
 mod faults;
 mod first_scrape;
 mod fuzz_seeds;
