@@ -13,5 +13,6 @@ mod fuzz_seeds;
 mod kubeconfig;
 mod log;
 mod real_cluster;
+mod secrecy;
 mod support_works;
 mod tidy;
