@@ -18,12 +18,17 @@ use super::resolve::LaterResolver;
 use super::tls;
 use super::trust::{Trust, TrustBundle};
 
-/// Buffers of a connection, each way. A TLS record has 16 KiB; `ureq` would take 128 KiB.
-const BUFFER_BYTES: usize = 16 << 10;
-/// Longest head of an answer.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Buffers of a connection, where `ureq` would take 128 KiB each way: a TLS record has 16 KiB. The head of an answer has to
+/// fit into the one for input.
+const OUTPUT_BYTES: usize = 16 << 10;
+const INPUT_BYTES: usize = 32 << 10;
+/// Longest head of an answer. Only below the buffer's size does `ureq` say that it is too long.
+const MAX_HEAD_BYTES: usize = INPUT_BYTES - 1;
 /// Idle connections that are kept: one for the lists, one for something at the same time.
 const IDLE_CONNECTIONS: usize = 2;
+
+/// Longest wait for the server to take what is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How an [`Agent`] reaches its servers.
 #[derive(Clone, Debug)]
@@ -81,7 +86,7 @@ pub struct Request<'a> {
     pub body: Option<&'a [u8]>,
     /// Longest time for the whole exchange, the answer's body included.
     pub deadline: Option<Duration>,
-    /// Longest wait for any next byte.
+    /// Longest wait for any next byte of the answer, its head included.
     pub per_read: Duration,
 }
 
@@ -134,8 +139,8 @@ impl Agent {
             .max_redirects_will_error(false)
             .user_agent(concat!("jwt-exporter/", env!("CARGO_PKG_VERSION")))
             .accept_encoding(if settings.compression { AutoHeaderValue::Default } else { AutoHeaderValue::None })
-            .input_buffer_size(BUFFER_BYTES)
-            .output_buffer_size(BUFFER_BYTES)
+            .input_buffer_size(INPUT_BYTES)
+            .output_buffer_size(OUTPUT_BYTES)
             .max_response_header_size(MAX_HEAD_BYTES)
             .max_idle_connections(IDLE_CONNECTIONS)
             .max_idle_connections_per_host(IDLE_CONNECTIONS)
@@ -206,7 +211,7 @@ impl Agent {
             .configure_request(message?)
             .timeout_global(request.deadline)
             .timeout_per_read(Some(request.per_read))
-            .timeout_per_write(Some(request.per_read))
+            .timeout_per_write(Some(WRITE_TIMEOUT))
             .build();
         self.ureq.run(message)
     }

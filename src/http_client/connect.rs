@@ -118,9 +118,10 @@ fn through(
     Ok(stream.into_inner())
 }
 
-/// What is left of the time for connecting.
+/// What is left of the time for connecting. That alone counts here: the time for a single read may be short, and is meant
+/// for bodies.
 fn remaining(details: &ConnectionDetails<'_>) -> NextTimeout {
-    let mut timeout = details.timeout;
+    let mut timeout = NextTimeout { per_read: None, per_write: None, ..details.timeout };
     if let (Duration::Exact(after), Instant::Exact(started), Instant::Exact(now)) =
         (timeout.after, details.now, (details.current_time)())
     {

@@ -195,6 +195,11 @@ impl HttpError {
             ureq::Error::LargeResponseHeader(_, limit) => {
                 Self::BadAnswer { cause: format!("its headers have more than {limit} bytes") }
             }
+            // What was cut off under the unpacker is cut off, not badly packed.
+            ureq::Error::Decompress(_, error) => match Self::from_io(error) {
+                Self::BadAnswer { cause } => Self::BadAnswer { cause: format!("gzip: {cause}") },
+                other => other,
+            },
             other => Self::BadAnswer { cause: other.to_string() },
         }
     }

@@ -294,4 +294,71 @@ mod tests {
             assert_eq!(Proxy::parse(url), Err(error), "{url}");
         }
     }
+
+    /// The other side, as it was rehearsed.
+    struct Scripted<'a> {
+        says: &'a [u8],
+        heard: Vec<u8>,
+    }
+
+    impl Read for Scripted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.says.read(buffer)
+        }
+    }
+
+    impl Write for Scripted<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.heard.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn tunnel(proxy: &str, says: &[u8], host: &str) -> (Result<(), String>, Vec<u8>) {
+        let mut stream = Scripted { says, heard: Vec::new() };
+        let result = Proxy::parse(proxy).unwrap().open_tunnel(&mut stream, host, 443);
+        let left = stream.says.len();
+        let result = result.map(|()| assert_eq!(left, 0, "what follows the answer is the tunnel's")).map_err(|error| {
+            let HttpError::Proxy { cause, .. } = error else { panic!("{error:?}") };
+            cause
+        });
+        (result, stream.heard)
+    }
+
+    #[test]
+    fn socks_sends_addresses_as_addresses_and_names_as_names() {
+        let greeting: &[u8] = &[5, 1, 0];
+        for (host, request) in [
+            ("10.0.0.1", &[5, 1, 0, 1, 10, 0, 0, 1, 1, 187][..]),
+            ("::1", &[5, 1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 187]),
+            ("k8s", b"\x05\x01\x00\x03\x03k8s\x01\xbb"),
+        ] {
+            for bound in [&[1, 0, 0, 0, 0, 0, 0][..], &[4; 19], b"\x03\x02ab\x00\x00"] {
+                let says = [&[5, 0, 5, 0, 0], bound].concat();
+                let (result, heard) = tunnel("socks5://p", &says, host);
+                assert_eq!((result, heard), (Ok(()), [greeting, request].concat()), "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_socks_proxy_refuses_is_named() {
+        let long = "x".repeat(256);
+        for (proxy, says, host, words) in [
+            ("socks5://p", &[4, 0][..], "h", "it does not speak SOCKS 5"),
+            ("socks5://p", &[5, 255], "h", "it wants a user name and password"),
+            ("socks5://p", &[5, 2], "h", "it wants a user name and password"),
+            ("socks5://u:p@p", &[5, 2, 1, 1], "h", "it refuses our user name and password"),
+            ("socks5://p", &[5, 0, 5, 2, 0, 1], "h", "no tunnel to h:443: its rules do not allow it (reply 2)"),
+            ("socks5://p", &[5, 0, 5, 0, 0, 9], "h", "it does not speak SOCKS 5"),
+            ("socks5://p", &[5, 0, 5], "h", "it closed the connection"),
+            ("socks5://p", &[5, 0], long.as_str(), "the host's name is too long"),
+            ("http://p", &[b'x'; 20_000], "h", "its answer to CONNECT does not end"),
+        ] {
+            let cause = tunnel(proxy, says, host).0.unwrap_err();
+            assert!(cause.starts_with(words), "{cause}");
+        }
+    }
 }

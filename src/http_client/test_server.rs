@@ -5,7 +5,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -82,8 +82,21 @@ pub(crate) fn server_tls(leaf: &Leaf, clients: Option<&Ca>) -> Arc<ServerConfig>
 }
 
 /// A connection of a client.
-pub(crate) trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+pub(crate) trait Stream: Read + Write {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for StreamOwned<ServerConnection, TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        &self.sock
+    }
+}
 
 /// What a handler does with the connection after its answer.
 #[derive(PartialEq, Eq)]
@@ -137,7 +150,7 @@ impl TestServer {
 }
 
 fn serve(
-    mut stream: impl Read + Write,
+    mut stream: impl Stream,
     seen: &Mutex<Vec<String>>,
     answer: &(impl Fn(usize, &str, &mut dyn Stream) -> Then + ?Sized),
 ) {
@@ -198,22 +211,22 @@ pub(crate) fn connect_proxy(to: SocketAddr, authorization: Option<&'static str>)
     })
 }
 
-/// Copies both ways in turns, which is enough for one side that asks and one that answers.
+/// Copies both ways until one side ends.
 pub(crate) fn relay(client: &mut dyn Stream, to: SocketAddr) {
-    // A `dyn Stream` cannot be cloned: short reads on the server's side make room for the client's.
     let mut server = TcpStream::connect(to).unwrap();
-    server.set_read_timeout(Some(std::time::Duration::from_millis(50))).unwrap();
+    // A stream over TLS cannot be read on one thread and written on another: so it goes in turns.
+    let turn = Some(std::time::Duration::from_millis(5));
+    client.socket().set_read_timeout(turn).unwrap();
+    server.set_read_timeout(turn).unwrap();
+    while copy_what_is_there(client, &mut server) && copy_what_is_there(&mut server, client) {}
+}
+
+/// Whether both sides are still there.
+fn copy_what_is_there<A: Read + ?Sized, B: Write + ?Sized>(from: &mut A, to: &mut B) -> bool {
     let mut buffer = [0; 16 << 10];
-    loop {
-        let Ok(1..) = client.read(&mut buffer).inspect(|length| {
-            let _ = server.write_all(&buffer[..*length]);
-        }) else {
-            return;
-        };
-        while let Ok(length @ 1..) = server.read(&mut buffer) {
-            if client.write_all(&buffer[..length]).is_err() {
-                return;
-            }
-        }
+    match from.read(&mut buffer) {
+        Ok(0) => false,
+        Ok(length) => to.write_all(&buffer[..length]).and_then(|()| to.flush()).is_ok(),
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }

@@ -387,6 +387,23 @@ fn a_server_that_says_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn a_short_time_for_reads_leaves_the_handshake_its_own() {
+    let ca = Ca::new("ca");
+    let server = hello(&ca.server(&["127.0.0.1"], |_| {}));
+    let to = server.address;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::thread::sleep(Duration::from_millis(900));
+        relay(&mut stream as &mut dyn Stream, to);
+    });
+    let agent = Agent::new(&trusting(&ca)).unwrap();
+    let response = agent.send(&Request { per_read: Duration::from_millis(600), ..get(&url) }).unwrap();
+    assert_eq!(response.status, 200);
+}
+
+#[test]
 fn a_kept_connection_that_was_closed_costs_no_error() {
     // Each connection answers once and is then closed, without a word.
     let server = TestServer::start(None, |_, _, stream| {
@@ -449,7 +466,7 @@ fn a_body_that_ends_early_is_cut_off() {
 fn what_is_no_http_or_no_gzip_is_a_bad_answer() {
     for answer in [
         "HELLO\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\nthis is not zipped..",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
         let server = TestServer::start(None, move |_, _, stream| {
@@ -478,6 +495,31 @@ fn gzip_is_unpacked_and_can_be_declined() {
     assert_eq!(fetch(&settings, &server.url("http", "/")).unwrap(), "200 packed");
     let settings = AgentSettings { compression: false, ..settings };
     assert_eq!(fetch(&settings, &server.url("http", "/")).unwrap(), "200 plain");
+}
+
+#[test]
+fn a_gzip_body_that_ends_early_is_cut_off() {
+    let server = TestServer::start(None, |_, _, stream| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        encoder.write_all(&[b'x'; 9000]).unwrap();
+        let body = encoder.finish().unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), &body[..5000]].concat()).unwrap();
+        Then::Close
+    });
+    assert_eq!(fetch(&trusting(&Ca::new("ca")), &server.url("http", "/")), Err(HttpError::CutOff));
+}
+
+#[test]
+fn a_long_head_is_read_and_an_endless_one_is_not() {
+    let server = TestServer::start(None, |_, request, stream| {
+        let length = if request.contains("/long") { 30_000 } else { 400_000 };
+        respond(stream, "200 OK", &format!("Warning: {}\r\n", "x".repeat(length)), "hello")
+    });
+    let settings = trusting(&Ca::new("ca"));
+    assert_eq!(fetch(&settings, &server.url("http", "/long")).unwrap(), "200 hello");
+    let error = fetch(&settings, &server.url("http", "/endless")).unwrap_err();
+    assert!(matches!(error, HttpError::BadAnswer { .. }), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Sending requests to an API server.
 
-use crate::http_client::{Agent, Body, Method, Request, Response};
+use crate::http_client::{Agent, Body, HttpError, Method, Request, Response, TimeoutPhase};
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,7 +84,7 @@ pub struct ApiRequest<'a> {
     pub body: Option<(&'a str, &'a [u8])>,
     /// Longest time for the whole exchange, the answer's body included; `None` for a watch.
     pub deadline: Option<Duration>,
-    /// Longest wait for any next byte.
+    /// Longest wait for any next byte of the answer, its head included.
     pub per_read: Duration,
 }
 
@@ -117,7 +117,9 @@ impl ApiResponse {
     /// What an error of reading this body says.
     #[must_use]
     pub fn read_error(&self, error: io::Error) -> RequestError {
-        RequestError::from_http(&self.what, &self.server, &Body::error(error))
+        let error = Body::error(error);
+        let is_pause = error == HttpError::Timeout(TimeoutPhase::Read);
+        RequestError::from_http(&self.what, &self.server, &error).with_pause(is_pause)
     }
 
     /// An error found in the body: no JSON, or not the JSON of the API. `cause` must not quote a Secret.

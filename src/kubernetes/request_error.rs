@@ -1,8 +1,10 @@
 //! Why a request to an API server failed, in words that an operator can act on.
 
-use crate::http_client::{HttpError, TimeoutPhase};
+use crate::http_client::HttpError;
 use std::fmt;
 use std::time::Duration;
+
+use super::status;
 
 /// What kind of failure it was. The codes are an interface: metrics carry them, and none is ever renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,10 +129,11 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    /// An error found by whoever reads a body: an `ERROR` event in a watch, JSON that is none. `what` is what was asked for,
-    /// such as `list secrets`.
+    /// An error found by whoever reads a body: an `ERROR` event in a watch, JSON that is none. Control characters in the
+    /// message are escaped.
     #[must_use]
     pub fn new(reason: Reason, message: String) -> Self {
+        let message = if message.chars().any(char::is_control) { status::plain(&message) } else { message };
         Self { reason, status: None, message, retry_after: None, read_on: false }
     }
 
@@ -143,8 +146,13 @@ impl RequestError {
     }
 
     pub(super) fn from_http(what: &str, server: &str, error: &HttpError) -> Self {
-        let read_on = *error == HttpError::Timeout(TimeoutPhase::Read);
-        Self { read_on, ..Self::new(Reason::of_http(error), format!("{what} at {server}: {error}")) }
+        Self::new(Reason::of_http(error), format!("{what} at {server}: {error}"))
+    }
+
+    /// Whether the body can be read on.
+    pub(super) fn with_pause(mut self, read_on: bool) -> Self {
+        self.read_on = read_on;
+        self
     }
 
     /// What kind of failure it is.

@@ -135,22 +135,25 @@ fn host_of(location: &str) -> String {
     shown(&end)
 }
 
-/// The server's words, bounded, with control characters escaped.
+/// The server's words, bounded and plain.
 fn shown(words: &str) -> String {
-    let mut shown = String::new();
-    for (at, c) in words.chars().enumerate() {
-        if at == MAX_MESSAGE {
-            shown.push('…');
-            break;
-        }
-        // Control characters forge log lines; these others turn the direction of what is read.
+    match words.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", plain(words.get(..end).unwrap_or_default())),
+        None => plain(words),
+    }
+}
+
+/// Control characters escaped, which forge log lines, and those that turn the direction of what is read.
+pub(super) fn plain(words: &str) -> String {
+    let mut plain = String::with_capacity(words.len());
+    for c in words.chars() {
         if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}') {
-            shown.extend(c.escape_default());
+            plain.extend(c.escape_default());
         } else {
-            shown.push(c);
+            plain.push(c);
         }
     }
-    shown
+    plain
 }
 
 /// `Retry-After`: seconds, or a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, sections 10.2.3 and 5.6.7).

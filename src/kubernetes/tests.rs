@@ -3,9 +3,9 @@
 use super::access::{Access, AccessError};
 use super::*;
 use crate::http_client::test_server::{Ca, Leaf, Stream, TestServer, Then, respond, server_tls};
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -93,8 +93,15 @@ impl Fake {
 
     fn plugin(&self, script: &str) -> String {
         let path = self.path("plugin");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: a file that a fork of ours still holds open for writing cannot be run.
+        let mut writer = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        writer.stdin.take().unwrap().write_all(format!("#!/bin/sh\n{script}\n").as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [one, SECRET-two], \
          env: [{name: PLUGIN_VARIABLE, value: set}], installHint: 'get it there', provideClusterInfo: true}"
             .to_owned()
@@ -447,6 +454,14 @@ fn what_happens_to_a_body_is_told_apart() {
     assert_eq!((error.reason(), error.is_pause()), (Reason::CutOff, false));
     let error = text(cluster.send(&ApiRequest { per_read: Duration::from_millis(200), ..list("/pause") })).unwrap_err();
     assert_eq!((error.reason(), error.is_pause()), (Reason::Timeout, true));
+    // Before the head there is nothing to read on.
+    let silent = Fake::new(|_, _, _| {
+        std::thread::sleep(Duration::from_secs(600));
+        Then::Close
+    });
+    let request = ApiRequest { per_read: Duration::from_millis(200), ..list("/x") };
+    let error = silent.kubeconfig(CA_FILE, "token: abc").unwrap().send(&request).unwrap_err();
+    assert_eq!((error.reason(), error.is_pause()), (Reason::Timeout, false));
     let deadline = Some(Duration::from_millis(300));
     let error = text(cluster.send(&ApiRequest { deadline, ..list("/pause") })).unwrap_err();
     assert_eq!((error.reason(), error.is_pause()), (Reason::Timeout, false));
