@@ -198,7 +198,7 @@ const FAULTS: &[Fault] = &[
             let packed = gzip(list(&[secret("a", 9)], "").to_string().as_bytes());
             Answer::new(200, &[("Content-Encoding", "gzip")], &packed[..packed.len() / 2])
         },
-        reason: "bad_answer",
+        reason: "cut_off",
         says: &[],
     },
     Fault {

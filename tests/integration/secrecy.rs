@@ -4,7 +4,7 @@
 use crate::support::api_client::Secret;
 use crate::support::exporter::{Exporter, Setup};
 use crate::support::exposition::find;
-use crate::support::fake_api_server::{Answer, FakeApiServer};
+use crate::support::fake_api_server::{Answer, FakeApiServer, Request};
 use crate::support::http::Connection;
 use crate::support::kubeconfig::Kubeconfig;
 use crate::support::{token, unique_name};
@@ -195,49 +195,58 @@ fn a_client_key_stays_where_it_is() {
     assert_eq!(found(&everything_written(exporter), &hidden), [""; 0]);
 }
 
+const BEARER: &str = "mF_9.B5f-4.1JqM.bearer-of-the-exporter";
+const PASSWORD: &str = "correct horse battery staple";
+
 #[test]
 fn our_credentials_are_not_told_whatever_the_server_does() {
-    const BEARER: &str = "mF_9.B5f-4.1JqM.bearer-of-the-exporter";
-    const PASSWORD: &str = "correct horse battery staple";
-    let jwt = token::hs256(&json!({"sub": "x", "exp": 1}));
-    let bearer_answers: [fn(usize) -> Answer; 2] = [
-        |before| match before % 6 {
-            0 => Answer::status_object(401, "Unauthorized"),
-            1 => Answer::status_object(403, "Forbidden"),
-            2 => Answer::status_object(500, "InternalError"),
-            3 => Answer::redirect(302, "https://user:password@elsewhere.example/login?next=x"),
-            4 => Answer::raw("HTTP/1.1 200 OK\r\nContent-Le"),
-            _ => Answer::new(200, &[("Content-Type", "text/html")], "<html>"),
-        },
-        |before| match before % 2 {
-            0 => Answer::raw("garbage\r\n\r\n"),
-            _ => Answer::new(407, &[("Proxy-Authenticate", "Basic")], ""),
-        },
-    ];
-    for answers in bearer_answers {
-        let items =
-            json!({"metadata": {}, "items": [{"metadata": {"name": "a", "namespace": "ns", "uid": jwt}, "data": jwt}]});
-        for basic in [false, true] {
-            let items = items.clone();
-            let server = FakeApiServer::start(move |request| match request.before {
-                0 => Answer::json(200, &items),
-                before => answers(before),
-            });
-            let kubeconfig = Kubeconfig::new(server.url());
-            let kubeconfig = if basic { kubeconfig.basic_auth("exporter", PASSWORD) } else { kubeconfig.token(BEARER) };
-            let setup = Setup::new("polling_interval: 300ms\n").argument("-level").argument("trace");
-            let exporter = setup.kubeconfig(&kubeconfig).start();
-            let requests = server.wait_for_requests(4, Duration::from_secs(60));
-            let pair = STANDARD.encode(format!("exporter:{PASSWORD}"));
-            let wanted = if basic { format!("Basic {pair}") } else { format!("Bearer {BEARER}") };
-            assert_eq!(requests[0].header("authorization"), Some(wanted.as_str()));
-
-            let mut hidden = segments("the Secret", &jwt);
-            hidden.push(("our bearer token".to_owned(), BEARER.into()));
-            hidden.push(("our password".to_owned(), PASSWORD.into()));
-            hidden.push(("our password, encoded".to_owned(), pair.into_bytes()));
-            hidden.push(("a password in a redirect".to_owned(), b"user:password@elsewhere".to_vec()));
-            assert_eq!(found(&everything_written(exporter), &hidden), [""; 0]);
+    let refusals: fn(&Request) -> Answer = |request| match request.before {
+        1 => {
+            // A debugging proxy: it repeats what it was sent.
+            let message = format!("refused: Authorization: {}", request.header("authorization").unwrap());
+            Answer::json(403, &json!({"kind": "Status", "status": "Failure", "message": message, "code": 403}))
         }
-    }
+        2 => Answer::status_object(401, "Unauthorized"),
+        3 => Answer::status_object(500, "InternalError"),
+        _ => Answer::redirect(302, "https://user:password@elsewhere.example/login?next=x"),
+    };
+    let garbage: fn(&Request) -> Answer = |request| match request.before {
+        1 => Answer::raw("garbage\r\n\r\n"),
+        2 => Answer::raw("HTTP/1.1 200 OK\r\nContent-Le"),
+        3 => Answer::new(407, &[("Proxy-Authenticate", "Basic")], ""),
+        _ => Answer::new(200, &[("Content-Type", "text/html")], "<html>"),
+    };
+    std::thread::scope(|scope| {
+        for answers in [refusals, garbage] {
+            for basic in [false, true] {
+                scope.spawn(move || credentials_stay_hidden(answers, basic));
+            }
+        }
+    });
+}
+
+fn credentials_stay_hidden(answers: fn(&Request) -> Answer, basic: bool) {
+    // At first a list whose item is no Secret and has a token where none belongs.
+    let jwt = token::hs256(&json!({"sub": "x", "exp": 1}));
+    let item = json!({"metadata": {"name": "a", "namespace": "ns", "uid": jwt}, "data": jwt});
+    let items = json!({"metadata": {}, "items": [item]});
+    let server = FakeApiServer::start(move |request| match request.before {
+        0 => Answer::json(200, &items),
+        _ => answers(request),
+    });
+    let kubeconfig = Kubeconfig::new(server.url());
+    let kubeconfig = if basic { kubeconfig.basic_auth("exporter", PASSWORD) } else { kubeconfig.token(BEARER) };
+    let setup = Setup::new("polling_interval: 300ms\n").argument("-level").argument("trace");
+    let exporter = setup.kubeconfig(&kubeconfig).start();
+    let requests = server.wait_for_requests(6, Duration::from_secs(60));
+    let pair = STANDARD.encode(format!("exporter:{PASSWORD}"));
+    let wanted = if basic { format!("Basic {pair}") } else { format!("Bearer {BEARER}") };
+    assert_eq!(requests[0].header("authorization"), Some(wanted.as_str()));
+
+    let mut hidden = segments("the Secret", &jwt);
+    hidden.push(("our bearer token".to_owned(), BEARER.into()));
+    hidden.push(("our password".to_owned(), PASSWORD.into()));
+    hidden.push(("our password, encoded".to_owned(), pair.into_bytes()));
+    hidden.push(("a password in a redirect".to_owned(), b"user:password@elsewhere".to_vec()));
+    assert_eq!(found(&everything_written(exporter), &hidden), [""; 0]);
 }
