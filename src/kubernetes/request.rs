@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::access::{Access, AccessError};
+use super::access::{Access, AccessError, Papers};
 use super::request_error::{Reason, RequestError};
 use super::status;
 
@@ -28,7 +28,7 @@ pub struct Cluster {
 
 /// The connections in use, and what they were made with.
 struct Way {
-    current: Option<(super::access::Papers, Arc<Agent>)>,
+    current: Option<(Papers, Arc<Agent>)>,
     /// Also those that were replaced while somebody still read a body of theirs.
     all: Vec<Weak<Agent>>,
 }
@@ -173,18 +173,18 @@ impl Cluster {
     /// What kept us from an answer, or the refusal that came.
     pub fn send(&self, request: &ApiRequest<'_>) -> Result<ApiResponse, RequestError> {
         let what = status::what(request.verb, request.resource, &request.path);
-        let (mut response, mut agent) = self.send_once(request, false, &what)?;
+        let (mut response, mut papers, mut agent) = self.send_once(request, false, &what)?;
         if response.status == 401 && self.access.can_be_renewed() {
             // The connection can be used again only if what came is read.
             let _ = status::read_bounded(&mut response.body);
             drop(response);
-            (response, agent) = self.send_once(request, true, &what)?;
+            (response, papers, agent) = self.send_once(request, true, &what)?;
         }
         if (200..300).contains(&response.status) {
             let server = self.server.clone();
             return Ok(ApiResponse { status: response.status, body: response.body, what, server, _agent: agent });
         }
-        Err(status::refusal(request, &what, &self.server, response))
+        Err(status::refusal(request, &what, &self.server, response, papers.authorization.as_deref()))
     }
 
     fn send_once(
@@ -192,7 +192,7 @@ impl Cluster {
         request: &ApiRequest<'_>,
         again: bool,
         what: &str,
-    ) -> Result<(Response, Arc<Agent>), RequestError> {
+    ) -> Result<(Response, Papers, Arc<Agent>), RequestError> {
         let server = &self.server;
         let (papers, agent) = self.way(again).map_err(|error| {
             (self.on_request)(request.verb, request.resource, "error");
@@ -219,7 +219,7 @@ impl Cluster {
         match result {
             Ok(response) => {
                 (self.on_request)(request.verb, request.resource, &response.status.to_string());
-                Ok((response, agent))
+                Ok((response, papers, agent))
             }
             Err(error) => {
                 (self.on_request)(request.verb, request.resource, "error");
@@ -229,7 +229,7 @@ impl Cluster {
     }
 
     /// The papers of this moment and connections made with them.
-    fn way(&self, again: bool) -> Result<(super::access::Papers, Arc<Agent>), AccessError> {
+    fn way(&self, again: bool) -> Result<(Papers, Arc<Agent>), AccessError> {
         let papers = self.access.papers(again, &self.shut_down)?;
         if let Some((made_with, agent)) = &self.lock().current
             && made_with.same_connection(&papers)

@@ -2,8 +2,10 @@
 //! Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>
 
 use crate::http_client::Response;
+use crate::redacted::Redacted;
 use crate::time::UnixSeconds;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -48,8 +50,14 @@ fn namespace(path: &str) -> Option<&str> {
     rest.split_once('/').map(|(namespace, _)| namespace)
 }
 
-/// What a response says that is no success.
-pub(super) fn refusal(request: &ApiRequest<'_>, what: &str, server: &str, response: Response) -> RequestError {
+/// What a response says that is no success. `authorization` is what was sent, should the server's words repeat it.
+pub(super) fn refusal(
+    request: &ApiRequest<'_>,
+    what: &str,
+    server: &str,
+    response: Response,
+    authorization: Option<&Redacted>,
+) -> RequestError {
     let code = response.status;
     let reason = Reason::of_status(code);
     let mut retry_after = response.header("retry-after").and_then(|value| seconds(value, UnixSeconds::now()));
@@ -63,7 +71,7 @@ pub(super) fn refusal(request: &ApiRequest<'_>, what: &str, server: &str, respon
     let mut message = format!("{what} at {server}: status {code}");
     if !status.message.is_empty() {
         message.push_str(": ");
-        message.push_str(&shown(&status.message));
+        message.push_str(&shown(&without(&status.message, authorization)));
     }
     if let Some(advice) = advice(reason, request, location.as_deref()) {
         message.push_str("; ");
@@ -135,6 +143,17 @@ fn host_of(location: &str) -> String {
     shown(&end)
 }
 
+/// The server's words without our credentials: some servers and proxies repeat the request that they refuse.
+fn without<'a>(words: &'a str, authorization: Option<&Redacted>) -> Cow<'a, str> {
+    // `Bearer TOKEN`, `Basic BASE64`
+    let credentials = authorization.map_or("", |header| header.expose());
+    let credentials = credentials.split_once(' ').map_or(credentials, |(_, credentials)| credentials);
+    if credentials.is_empty() || !words.contains(credentials) {
+        return Cow::Borrowed(words);
+    }
+    Cow::Owned(words.replace(credentials, "…"))
+}
+
 /// The server's words, bounded and plain.
 fn shown(words: &str) -> String {
     match words.char_indices().nth(MAX_MESSAGE) {
@@ -203,6 +222,15 @@ mod tests {
     fn a_location_is_named_by_its_host_alone() {
         assert_eq!(host_of("https://user:pw@sso.example/login?token=x"), "https://sso.example");
         assert_eq!(host_of("/login"), "another path of the same server");
+    }
+
+    #[test]
+    fn our_credentials_are_taken_out_of_the_servers_words() {
+        let bearer = Redacted::new("Bearer abc.def".into());
+        assert_eq!(without("no Bearer abc.def, no abc.def", Some(&bearer)), "no Bearer …, no …");
+        assert_eq!(without("nothing", Some(&bearer)), "nothing");
+        assert_eq!(without("nothing", None), "nothing");
+        assert_eq!(without("a b", Some(&Redacted::new("Bearer ".into()))), "a b");
     }
 
     #[test]
