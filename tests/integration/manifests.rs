@@ -1,8 +1,10 @@
 //! Tokens in Secret manifests: no cluster anywhere.
 
+use crate::support::api_client::Secret;
 use crate::support::exporter::{Exporter, Setup};
 use crate::support::exposition::{find, value};
 use crate::support::token;
+use jwt_exporter::kubernetes::{LabelSelector, Query};
 use serde_json::json;
 use std::fs;
 
@@ -108,4 +110,65 @@ fn an_unreadable_secret_counts_at_every_poll_and_is_gone_when_mended() {
     list(&expiring_at(4_000));
     let metrics = exporter.wait_for_metrics("the token", |metrics| !find(metrics, EXPIRES, &location).is_empty());
     assert!(find(&metrics, ERROR, &[]).is_empty(), "{metrics}");
+}
+
+/// A selector of the configuration picks the Secrets of files as the API server picks those of a cluster.
+#[test]
+fn selectors_match_as_those_of_the_api_server() {
+    let plane = require_control_plane!();
+    let namespace = plane.admin().create_unique_namespace("selectors");
+    let all: [&[(&str, &str)]; 7] = [
+        &[],
+        &[("app", "web")],
+        &[("app", "")],
+        &[("app", "db"), ("example.com/n", "7")],
+        &[("example.com/n", "3")],
+        &[("example.com/n", "x7")],
+        &[("app", "web"), ("example.com/n", "007"), ("in", "notin")],
+    ];
+    for (number, labels) in all.iter().enumerate() {
+        let secret = Secret::new(&namespace, &format!("s{number}"));
+        let labelled = labels.iter().fold(secret, |secret, (key, value)| secret.label(key, value));
+        plane.admin().put_secret(&labelled);
+    }
+    let mut matched = 0;
+    for text in [
+        "app",
+        "!app",
+        "app=",
+        "app=web",
+        "app!=web",
+        "app!=",
+        "app in (web,db)",
+        "app in (,db)",
+        "app in (web,)",
+        "app notin (web,db)",
+        "app notin ()x",
+        "app notin (,)",
+        "example.com/n>6",
+        "example.com/n<7",
+        "example.com/n>-4,example.com/n<5",
+        "example.com/n=7",
+        "app,!example.com/n",
+        "in in (notin)",
+        "in=notin,app==web",
+    ] {
+        let target = Query::new(&format!("/api/v1/namespaces/{namespace}/secrets")).with("labelSelector", text).build();
+        let (status, answer) = plane.admin().request("GET", &target, None);
+        let Ok(selector) = LabelSelector::parse(text) else {
+            assert_eq!(status, 400, "{text}: {answer}");
+            continue;
+        };
+        assert_eq!(status, 200, "{text}: {answer}");
+        let items = answer["items"].as_array().unwrap();
+        let theirs: Vec<&str> = items.iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect();
+        let picks = |labels: &[(&str, &'static str)]| {
+            let label = |key: &str| labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+            selector.as_ref().unwrap().matches(label)
+        };
+        let ours: Vec<String> = (0..all.len()).filter(|number| picks(all[*number])).map(|n| format!("s{n}")).collect();
+        assert_eq!(ours, theirs, "{text}");
+        matched += ours.len();
+    }
+    assert!(matched > 20, "{matched}");
 }

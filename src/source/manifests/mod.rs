@@ -287,6 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn only_so_many_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..=MAX_FILES {
+            fs::write(folder.path().join(format!("{number}.yaml")), "").unwrap();
+        }
+        let mut source = source(folder.path(), &["*.yaml"], "");
+        let mut found = Found::default();
+        assert_eq!(source.paths(&mut found).len(), MAX_FILES);
+        source.poll().unwrap();
+        assert_eq!(shown(source.held(), folder.path()), ["/F/*.yaml 0 too_large"]);
+    }
+
+    #[test]
     fn files_that_cannot_be_read_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let write = |file: &str, text: &[u8]| fs::write(folder.path().join(file), text).unwrap();
