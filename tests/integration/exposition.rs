@@ -32,7 +32,7 @@ fn list(items: &[Value]) -> Answer {
 }
 
 fn exporter_of(server: &FakeApiServer, interval: &str) -> Exporter {
-    let config = format!("polling_interval: {interval}\n");
+    let config = format!("polling_interval: {interval}\nwatch: false\n");
     let mut exporter = Setup::new(config).kubeconfig(&Kubeconfig::new(server.url()).token("bearer")).start();
     exporter.wait_until_ready();
     exporter

@@ -45,7 +45,7 @@ fn healthy(request: &Request, expires: i64) -> Answer {
 }
 
 fn exporter_of(server: &FakeApiServer, interval: &str) -> Exporter {
-    let config = format!("polling_interval: {interval}\n");
+    let config = format!("polling_interval: {interval}\nwatch: false\n");
     Setup::new(config).kubeconfig(&Kubeconfig::new(server.url()).token(BEARER)).start()
 }
 

@@ -16,7 +16,7 @@ fn one_secret(plane: &ControlPlane) -> (String, String) {
     let (namespace, wanted) = (plane.admin().create_unique_namespace("access"), unique_name("wanted"));
     let secret = Secret::new(&namespace, "one").label("test", &wanted);
     plane.admin().put_secret(&secret.data("token", token::hs256(&json!({"exp": token::now() + 1000}))));
-    (namespace, format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\n"))
+    (namespace, format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\nwatch: false\n"))
 }
 
 fn start(config: &str, kubeconfig: &Kubeconfig) -> Exporter {

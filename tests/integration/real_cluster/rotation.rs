@@ -28,7 +28,7 @@ impl<'a> Accounts<'a> {
             admin.create_service_account(&namespace, name);
             admin.grant(Subject::ServiceAccount { namespace: &namespace, name }, &["list"], "secrets")
         });
-        let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\n");
+        let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\nwatch: false\n");
         Self { plane, namespace, config, grants }
     }
 

@@ -106,7 +106,7 @@ fn three_thousand_secrets_are_read_in_pages_of_five_hundred() {
     };
     admin.put_secrets(&(0..SECRETS).map(secret).collect::<Vec<_>>());
 
-    let config = format!("label_selectors: [\"test={crowd}\"]\n");
+    let config = format!("label_selectors: [\"test={crowd}\"]\nwatch: false\n");
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
     let metrics = exporter.metrics();
