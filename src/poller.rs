@@ -63,6 +63,8 @@ struct Polled {
     begun: Option<Instant>,
     /// Failures since the last success.
     failures: u32,
+    /// The reason of the last of them.
+    failing_for: Option<&'static str>,
     /// Polls in a row that a watch asked for shortly after the one before.
     hasty: u32,
 }
@@ -80,7 +82,17 @@ impl Poller {
         let due = Instant::now();
         let sources = sources.into_iter().map(|source| {
             let status = SourceStatus::untried(source.name());
-            Polled { source, status, shown: Held::new(), changed: false, due, begun: None, failures: 0, hasty: 0 }
+            Polled {
+                source,
+                status,
+                shown: Held::new(),
+                changed: false,
+                due,
+                begun: None,
+                failures: 0,
+                failing_for: None,
+                hasty: 0,
+            }
         });
         let poller = Self { sources: sources.collect(), interval, max_series, own, published };
         poller.publish();
@@ -172,6 +184,7 @@ impl Polled {
             log::info!("{name}: works again after {} failures", self.failures);
         }
         self.failures = 0;
+        self.failing_for = None;
         self.due = begun + interval;
         self.status.up = true;
         self.status.failure = None;
@@ -233,12 +246,9 @@ impl Polled {
         self.failures = self.failures.saturating_add(1);
         self.due = Instant::now() + wait;
         self.status.up = false;
-        // The same failure again is counted, and told at debug level only.
-        let level = if self.status.failure.as_deref() == Some(error.message.as_str()) {
-            log::Level::Debug
-        } else {
-            log::Level::Error
-        };
+        // The same kind of failure again is counted, and told at debug level only: messages may differ in a number.
+        let again = self.failing_for.replace(error.reason) == Some(error.reason);
+        let level = if again { log::Level::Debug } else { log::Level::Error };
         let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
         log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
         self.status.failure = Some(error.message.as_str().into());
