@@ -89,13 +89,6 @@ Flags (one dash or two, \"-flag value\" or \"-flag=value\", the last one wins):
   -help, -h         print this, and exit
 ";
 
-/// The line that `-version` prints.
-#[must_use]
-pub fn version() -> String {
-    let build = crate::command::BUILD;
-    format!("jwt-exporter {} (commit {}, {})\n", build.version, build.revision, build.rustc)
-}
-
 /// What `-level` takes.
 const LEVELS: &str = "trace, debug, info, warn, error or off";
 

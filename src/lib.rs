@@ -7,7 +7,7 @@
 //!
 //! | floor | rooms | what they may do |
 //! | --- | --- | --- |
-//! | 5 wiring | `main`, [`cli`], [`command`], [`config`], [`poller`] | everything: they put the others together |
+//! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
 //! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |

@@ -1,11 +1,13 @@
-//! The one thread with state that changes: it asks the sources, and publishes what they hold.
+//! The one thread with state that changes: it asks the sources, takes in what their watches say, and publishes what they hold.
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::{Snapshot, SourceStatus};
-use crate::source::{Held, PollError, Source, log_changes};
+use crate::source::secrets::StreamEvent;
+use crate::source::{Followed, Held, PollError, Source, log_changes};
 use crate::time::UnixSeconds;
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -23,6 +25,22 @@ const LONGEST_RETRY_FOR_OPERATOR: Duration = Duration::from_secs(60);
 /// A server that asks for more patience than this is asked again all the same.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
+/// Events that come close together are published together: assembling a snapshot costs about a millisecond for 20,000
+/// tokens, and a change has to show within 0.3 s.
+const GATHER: Duration = Duration::from_millis(30);
+
+/// So many events at most are taken in before they are published.
+const MOST_GATHERED: usize = 2_000;
+
+/// What wakes the poller.
+#[derive(Debug)]
+pub enum Message {
+    /// A watch of the source with this number has news.
+    News(usize, StreamEvent),
+    /// The end.
+    Stop,
+}
+
 /// Asks every source at once, then again each interval, and a failing one sooner.
 pub struct Poller {
     sources: Vec<Polled>,
@@ -36,10 +54,17 @@ pub struct Poller {
 struct Polled {
     source: Box<dyn Source>,
     status: SourceStatus,
-    held: Held,
+    /// What the source held when it was looked at last.
+    shown: Held,
+    /// Something of this is not published yet.
+    changed: bool,
     due: Instant,
+    /// When the last poll began.
+    begun: Option<Instant>,
     /// Failures since the last success.
     failures: u32,
+    /// Polls in a row that a watch asked for shortly after the one before.
+    hasty: u32,
 }
 
 impl Poller {
@@ -55,22 +80,59 @@ impl Poller {
         let due = Instant::now();
         let sources = sources.into_iter().map(|source| {
             let status = SourceStatus::untried(source.name());
-            Polled { source, status, held: Held::new(), due, failures: 0 }
+            Polled { source, status, shown: Held::new(), changed: false, due, begun: None, failures: 0, hasty: 0 }
         });
         let poller = Self { sources: sources.collect(), interval, max_series, own, published };
         poller.publish();
         poller
     }
 
-    /// Polls until the other end of `stop` is dropped or sends something.
-    pub fn run(mut self, stop: &Receiver<()>) {
+    /// Polls and follows until it is told to stop, or nobody is left who could tell.
+    pub fn run(mut self, messages: &Receiver<Message>) {
         loop {
             let wait = self.poll_due();
-            match stop.recv_timeout(wait) {
+            match messages.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::News(source, event)) => {
+                    if self.follow(source, event, messages).is_break() {
+                        return;
+                    }
+                }
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Takes in an event and those that come close behind it, then publishes them together.
+    fn follow(&mut self, source: usize, event: StreamEvent, messages: &Receiver<Message>) -> ControlFlow<()> {
+        let until = Instant::now() + GATHER;
+        let mut end = ControlFlow::Continue(());
+        let mut next = Some((source, event));
+        let mut gathered = 0;
+        while let Some((source, event)) = next.take() {
+            if let Some(polled) = self.sources.get_mut(source) {
+                polled.receive(event, self.interval, &self.own);
+            }
+            gathered += 1;
+            if gathered == MOST_GATHERED {
+                break;
+            }
+            match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Message::News(source, event)) => next = Some((source, event)),
+                Ok(Message::Stop) => end = ControlFlow::Break(()),
+                Err(_) => {}
+            }
+        }
+        let mut changed = false;
+        for polled in self.sources.iter_mut().filter(|polled| polled.changed) {
+            polled.show();
+            polled.changed = false;
+            changed = true;
+        }
+        if changed {
+            self.publish();
+        }
+        end
     }
 
     /// Polls what is due, and tells how long there is nothing to do.
@@ -79,16 +141,17 @@ impl Poller {
             let Some(polled) = self.sources.get_mut(at) else { break };
             if polled.due <= Instant::now() {
                 polled.poll(self.interval, &self.own);
+                polled.changed = false;
                 self.publish();
             }
         }
         let now = Instant::now();
-        let next = self.sources.iter().map(|polled| polled.due.saturating_duration_since(now)).min();
+        let next = self.sources.iter_mut().map(|polled| polled.tend(now).saturating_duration_since(now)).min();
         next.unwrap_or(self.interval)
     }
 
     fn publish(&self) {
-        let sources = self.sources.iter().map(|polled| (&polled.status, polled.held.as_slice()));
+        let sources = self.sources.iter().map(|polled| (&polled.status, polled.shown.as_slice()));
         self.published.publish(Snapshot::assemble(sources, self.max_series));
     }
 }
@@ -96,61 +159,100 @@ impl Poller {
 impl Polled {
     fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
         let begun = Instant::now();
+        self.begun = Some(begun);
         let name = Arc::clone(&self.status.name);
-        // A panic in a dependency costs one poll: what was known stays, and the source is asked again.
-        let result = catch_unwind(AssertUnwindSafe(|| self.source.poll(&self.held))).unwrap_or_else(|_| {
-            Err(PollError {
-                reason: "panic",
-                message: "the poll was broken off by a defect of this program; please report the place above".into(),
-                retry_after: None,
-                needs_operator: false,
-            })
-        });
+        let result = guarded(|| self.source.poll()).unwrap_or_else(Err);
         let took = begun.elapsed();
         own.observe_poll(&name, took.as_secs_f64());
         self.status.tried = true;
-        match result {
-            Ok(held) => {
-                log_changes(&name, &self.held, &held);
-                for error in held.iter().flat_map(|secret| &secret.errors) {
-                    own.count_source_error(&name, error.reason.as_str());
-                }
-                if self.failures > 0 {
-                    log::info!("{name}: works again after {} failed polls", self.failures);
-                }
-                self.held = held;
-                self.failures = 0;
-                self.due = begun + interval;
-                self.status.up = true;
-                self.status.failure = None;
-                self.status.last_success = Some(UnixSeconds::now());
-                self.status.secrets = self.held.len();
-                self.status.tokens = self.held.iter().map(|secret| secret.tokens.len()).sum();
-                log::debug!(
-                    "{name}: {} tokens in {} Secrets, read in {} ms",
-                    self.status.tokens,
-                    self.status.secrets,
-                    took.as_millis()
-                );
+        if let Err(error) = result {
+            return self.fail(&error, interval, own);
+        }
+        if self.failures > 0 {
+            log::info!("{name}: works again after {} failures", self.failures);
+        }
+        self.failures = 0;
+        self.due = begun + interval;
+        self.status.up = true;
+        self.status.failure = None;
+        self.status.last_success = Some(UnixSeconds::now());
+        self.show();
+        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
+            own.count_source_error(&name, error.reason.as_str());
+        }
+        let SourceStatus { tokens, secrets, .. } = self.status;
+        log::debug!("{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+    }
+
+    /// Takes over what the source holds.
+    fn show(&mut self) {
+        let held = self.source.held().clone();
+        log_changes(&self.status.name, &self.shown, &held);
+        self.status.secrets = held.len();
+        self.status.tokens = held.iter().map(|secret| secret.tokens.len()).sum();
+        self.shown = held;
+        self.changed = true;
+    }
+
+    fn receive(&mut self, event: StreamEvent, interval: Duration, own: &OwnMetrics) {
+        match guarded(|| self.source.receive(event)) {
+            Ok(Followed::Nothing) => {}
+            Ok(Followed::Changed) => self.changed = true,
+            // Not sooner than a failure allows.
+            Ok(Followed::Relist) if self.failures > 0 => {}
+            Ok(Followed::Relist) => {
+                let begun = self.begun.unwrap_or_else(Instant::now);
+                // A server that sends us back to the list again and again is asked more and more slowly.
+                self.hasty = if begun.elapsed() < LONGEST_RETRY { self.hasty.saturating_add(1) } else { 0 };
+                let pause = FIRST_RETRY.saturating_mul(1 << self.hasty.saturating_sub(1).min(10)).min(LONGEST_RETRY);
+                self.due = self.due.min(begun + pause);
             }
-            Err(error) => {
-                own.count_source_error(&name, error.reason);
-                let wait = retry_after(self.failures, &error, interval);
-                self.failures = self.failures.saturating_add(1);
-                self.due = Instant::now() + wait;
-                self.status.up = false;
-                // The same failure again is counted, and told at debug level only.
-                let level = if self.status.failure.as_deref() == Some(error.message.as_str()) {
-                    log::Level::Debug
-                } else {
-                    log::Level::Error
-                };
-                let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
-                log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
-                self.status.failure = Some(error.message.into());
+            // While it is failing already, its watches end one after the other: that is no further failure.
+            Ok(Followed::Failed(_)) if self.failures > 0 => {}
+            Ok(Followed::Failed(error)) | Err(error) => {
+                self.fail(&error, interval, own);
+                self.changed = true;
             }
         }
     }
+
+    /// Lets the source do what is due between polls; when there is something to do again.
+    fn tend(&mut self, now: Instant) -> Instant {
+        if self.failures > 0 {
+            // The next poll will tell whether the server is back.
+            return self.due;
+        }
+        let next = guarded(|| self.source.tend(now)).unwrap_or_default();
+        next.map_or(self.due, |next| next.min(self.due))
+    }
+
+    fn fail(&mut self, error: &PollError, interval: Duration, own: &OwnMetrics) {
+        let name = &self.status.name;
+        own.count_source_error(name, error.reason);
+        let wait = retry_after(self.failures, error, interval);
+        self.failures = self.failures.saturating_add(1);
+        self.due = Instant::now() + wait;
+        self.status.up = false;
+        // The same failure again is counted, and told at debug level only.
+        let level = if self.status.failure.as_deref() == Some(error.message.as_str()) {
+            log::Level::Debug
+        } else {
+            log::Level::Error
+        };
+        let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
+        log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
+        self.status.failure = Some(error.message.as_str().into());
+    }
+}
+
+/// A panic in a dependency costs one poll or one event: what was known stays, and the source is asked again.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PollError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| PollError {
+        reason: "panic",
+        message: "broken off by a defect of this program; please report the place above".into(),
+        retry_after: None,
+        needs_operator: false,
+    })
 }
 
 /// How long to wait after one more failure: exponential, with a jitter of a fifth so that replicas do not call in step,
@@ -174,20 +276,25 @@ mod tests {
     use std::collections::VecDeque;
 
     /// Answers from a script; panics where it has nothing more to say.
-    struct Scripted(VecDeque<Result<Held, &'static str>>);
+    struct Scripted(VecDeque<Result<Held, &'static str>>, Held);
 
     impl Source for Scripted {
         fn name(&self) -> &str {
             "scripted"
         }
 
-        fn poll(&mut self, _: &Held) -> Result<Held, PollError> {
-            self.0.pop_front().expect("a panic on purpose").map_err(|reason| PollError {
+        fn held(&self) -> &Held {
+            &self.1
+        }
+
+        fn poll(&mut self) -> Result<(), PollError> {
+            self.1 = self.0.pop_front().expect("a panic on purpose").map_err(|reason| PollError {
                 reason,
                 message: reason.into(),
                 retry_after: None,
                 needs_operator: false,
-            })
+            })?;
+            Ok(())
         }
     }
 
@@ -214,7 +321,7 @@ mod tests {
         let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
         let published = Arc::new(Published::new(Snapshot::default()));
         let script = [Ok(broken_secret("s")), Err("connect"), Ok(broken_secret("s"))];
-        let source = Box::new(Scripted(script.into()));
+        let source = Box::new(Scripted(script.into(), Held::new()));
         let interval = Duration::from_secs(3600);
         let mut poller = Poller::new(vec![source], interval, 100, own.clone(), Arc::clone(&published));
         assert!(published.load().ready().is_err());

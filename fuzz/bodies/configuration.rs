@@ -5,7 +5,7 @@ use jwt_exporter::kubernetes::LabelSelector;
 use std::ffi::OsString;
 
 /// Runs one input. Returns whether it was accepted.
-pub fn run(input: &[u8]) -> bool {
+pub(super) fn run(input: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(input) else { return false };
     let lookup = |name: &str| (name == "HOME").then(|| OsString::from("/home/somebody"));
     let parsed = config::parse(text, "config.yaml", &lookup);

@@ -8,7 +8,7 @@ const CREDENTIALS: [&str; 6] =
     ["token:", "password:", "client-key-data:", "client-certificate-data:", "proxy-url:", "value:"];
 
 /// Runs one input. Returns whether it was accepted.
-pub fn run(input: &[u8]) -> bool {
+pub(super) fn run(input: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(input) else { return false };
     let path = Path::new("/nowhere/config");
     let kubeconfig = match Kubeconfig::parse(text, path) {

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 4, max_series_per_token: 6 };
 
 /// Runs one input. Returns whether it was accepted.
-pub fn run(input: &[u8]) -> bool {
+pub(super) fn run(input: &[u8]) -> bool {
     let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds: BOUNDS });
     let encoded = || DataValue::Base64(Cow::Owned(STANDARD.encode(input)));
     let named = observe(&mut observer, Some("key"), encoded()).expect("a key that is named has a token or an error");

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 const ANNOTATION: &str = "jwt-exporter/secret-key";
 
 /// Runs one input. Returns whether it was accepted.
-pub fn run(input: &[u8]) -> bool {
+pub(super) fn run(input: &[u8]) -> bool {
     let whole = read(input, usize::MAX);
     let dripped = read(input, 1 + input.len() % 7);
     match (&whole, &dripped) {

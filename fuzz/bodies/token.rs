@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 const ANOTHER: &[u8] = b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm90aGVyIiwic2NvcGUiOiJhIGIgYyIsImV4cCI6MX0.";
 
 /// Runs one input. Returns whether it was accepted.
-pub fn run(input: &[u8]) -> bool {
+pub(super) fn run(input: &[u8]) -> bool {
     let paths = ClaimPaths::default();
     let bare = without_decoration(input);
     let mut decoder = Decoder::default();

@@ -36,12 +36,17 @@ pub const BUILD: Build = Build {
     rustc: env!("JWT_EXPORTER_RUSTC"),
 };
 
+/// The line that `-version` prints.
+fn version() -> String {
+    format!("jwt-exporter {} (commit {}, {})\n", BUILD.version, BUILD.revision, BUILD.rustc)
+}
+
 /// Does what the arguments ask for. They do not include the program's own name.
 #[must_use]
 pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(arguments) {
         Ok(Invocation::Help) => print(cli::USAGE),
-        Ok(Invocation::Version) => print(&cli::version()),
+        Ok(Invocation::Version) => print(&version()),
         Ok(Invocation::CheckConfig(flags)) => match config::load(flags.config.as_deref(), &config::environment) {
             Ok(loaded) => print(&check_config::report(&loaded)),
             Err(error) => refuse(&error),

@@ -5,7 +5,7 @@ use crate::config::{Config, ListenAddress, ListenHost};
 use crate::kubernetes::Cluster;
 use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
 use crate::metrics::{BuildInfo, OwnMetrics};
-use crate::poller::Poller;
+use crate::poller::{Message, Poller};
 use crate::published::Published;
 use crate::server::{self, Shown};
 use crate::snapshot::Snapshot;
@@ -18,8 +18,11 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, SyncSender};
 use std::thread;
+
+/// Events of watches that wait for the poller, together: each may be as large as a Secret.
+const NEWS_HELD: usize = 4;
 
 /// What ends the program.
 enum End {
@@ -55,27 +58,25 @@ fn serve(config: Config) -> Result<End, String> {
 
     let build = BuildInfo { version: BUILD.version, revision: BUILD.revision, rustc: BUILD.rustc };
     let own = OwnMetrics::new(build).map_err(|error| format!("the exporter's own metrics: {error}"))?;
-    let sources = sources(&config, &own)?;
+    // News wait where they are until the poller has time: only so many are held.
+    let (news, messages) = mpsc::sync_channel(NEWS_HELD);
+    let sources = sources(&config, &own, &news)?;
 
     let listener = bind(&config.address)?;
     let snapshot = Arc::new(Published::new(Snapshot::default()));
     let poller = Poller::new(sources, config.polling_interval, config.max_series, own.clone(), Arc::clone(&snapshot));
     let tell_end = tell.clone();
-    let shown = Shown { snapshot, own, version: BUILD.version };
+    let shown = Shown::new(snapshot, own, BUILD.version);
     let address = server::start(listener, shown, move |error| {
         let _ = tell_end.send(End::Failure(error.to_string()));
     })
     .map_err(|error| error.to_string())?;
     log::info!("jwt-exporter {} serves http://{address}/metrics", BUILD.version);
 
-    // Kept until the end: the poller stops when it is dropped.
-    let (_keep_polling, stop_polling) = mpsc::channel();
     spawn("poller", move || {
-        // Returns only when the program ends; a panic outside of a poll must not leave old values looking fresh.
-        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&stop_polling))).is_err();
-        if died {
-            let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
-        }
+        // A panic outside of a poll must not leave old values looking fresh; and it never returns by itself.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&messages)));
+        let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 
     told.recv().map_err(|_| "every thread has ended".to_owned())
@@ -86,13 +87,18 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
     thread.map(|_| ()).map_err(|error| format!("the thread {name} cannot be started: {error}"))
 }
 
-fn sources(config: &Config, own: &OwnMetrics) -> Result<Vec<Box<dyn Source>>, String> {
+fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Result<Vec<Box<dyn Source>>, String> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     if config.kubernetes {
         let cluster = connect(config, own)?;
         let selectors = config.label_selectors.iter().map(ToString::to_string).collect();
         let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
-        sources.push(Box::new(SecretsSource::new("kubernetes", Arc::new(cluster), selectors, key, reading)));
+        let mut secrets = SecretsSource::new("kubernetes", Arc::new(cluster), selectors, key, reading);
+        if config.watch {
+            let (news, number) = (news.clone(), sources.len());
+            secrets = secrets.with_watches(Arc::new(move |event| news.send(Message::News(number, event)).is_ok()));
+        }
+        sources.push(Box::new(secrets));
     }
     if !config.manifests.is_empty() {
         let (selectors, key) = (config.label_selectors.clone(), config.annotation_key.clone());

@@ -16,6 +16,7 @@ const KEYS: &[&str] = &[
     "kubeconfig_path",
     "annotation_key",
     "kubernetes",
+    "watch",
     "manifests",
     "claims",
     "max_tokens_per_secret",
@@ -56,6 +57,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     }
     if let Some(value) = fields.get("kubernetes") {
         config.kubernetes = value.boolean()?;
+    }
+    if let Some(value) = fields.get("watch") {
+        config.watch = value.boolean()?;
     }
     if let Some(value) = fields.get("manifests") {
         config.manifests = texts(value, "globs of manifest files", glob)?;

@@ -45,6 +45,8 @@ pub struct Config {
     pub annotation_key: String,
     /// `false`: no API server is ever called.
     pub kubernetes: bool,
+    /// Follow changes between two polls.
+    pub watch: bool,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
@@ -62,6 +64,7 @@ impl Default for Config {
             kubeconfig_path: None,
             annotation_key: "jwt-exporter/secret-key".to_owned(),
             kubernetes: true,
+            watch: true,
             manifests: Vec::new(),
             reading: Reading {
                 claims: ClaimPaths::default(),

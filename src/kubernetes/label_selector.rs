@@ -152,8 +152,11 @@ impl<'a> Parser<'a> {
         Ok(value.to_owned())
     }
 
+    /// The number is a label's value too, so it has no sign.
     fn number(&mut self) -> Rule<i64> {
-        self.value()?.parse().map_err(|_| "'>' and '<' compare with a whole number")
+        let value = self.value()?;
+        check_label_value(value)?;
+        value.parse().map_err(|_| "'>' and '<' compare with a whole number")
     }
 
     /// One value; nothing at all is the empty one.
@@ -246,7 +249,6 @@ mod tests {
             "x in (a,)",
             "x in (a,,b)",
             "x>1",
-            "x<-7",
             "x>1,y<2",
             "in=in",
             "notin",
@@ -322,6 +324,8 @@ mod tests {
             "!x=a",
             "x<a",
             "x>",
+            "x<-7",
+            "x>+7",
             ",",
             ",x",
             "x,",

@@ -14,11 +14,14 @@ pub struct SecretObject<'a> {
     pub name: Cow<'a, str>,
     /// The value of the annotation that was asked for.
     pub annotation: Option<Cow<'a, str>>,
-    /// A hash of `metadata.uid` and `metadata.resourceVersion`: another state of the object, or another object of the same
-    /// name, has another one.
+    /// `metadata.resourceVersion` where it is a number: a later state has a larger one (Kubernetes API concepts, "Resource
+    /// versions"; KEP-5504). Anything else becomes a hash with the highest bit set, which can be told apart and has no order.
     pub version: u64,
     data: &'a str,
 }
+
+/// Versions from here on have no order.
+pub const UNORDERED: u64 = 1 << 63;
 
 /// Why an item of a list is no Secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,11 +62,10 @@ impl<'a> SecretObject<'a> {
             "data" => data = value,
             _ => {}
         })?;
-        let (mut namespace, mut name, mut uid, mut resource_version, mut annotations) = (None, None, "", "", "null");
+        let (mut namespace, mut name, mut resource_version, mut annotations) = (None, None, "\"\"", "null");
         json::members(metadata, |member, value| match &*member {
             "namespace" => namespace = json::string(value),
             "name" => name = json::string(value),
-            "uid" => uid = value,
             "resourceVersion" => resource_version = value,
             "annotations" => annotations = value,
             _ => {}
@@ -74,10 +76,14 @@ impl<'a> SecretObject<'a> {
                 annotation = json::string(value);
             }
         })?;
-        let mut hasher = DefaultHasher::new();
-        (uid, resource_version).hash(&mut hasher);
+        let version = json::string(resource_version).unwrap_or_default();
+        let version = version.parse::<u64>().ok().filter(|version| *version < UNORDERED).unwrap_or_else(|| {
+            let mut hasher = DefaultHasher::new();
+            version.hash(&mut hasher);
+            hasher.finish() | UNORDERED
+        });
         let (Some(namespace), Some(name)) = (namespace, name) else { return Err(ObjectError::NoName) };
-        Ok(Self { namespace, name, annotation, version: hasher.finish(), data })
+        Ok(Self { namespace, name, annotation, version, data })
     }
 
     /// Appends its data keys and values to `entries`.
@@ -134,15 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn versions_differ_by_object_and_by_state() {
-        let version = |uid: &str, version: &str| {
-            let item =
-                format!(r#"{{"metadata":{{"name":"s","namespace":"n","uid":"{uid}","resourceVersion":"{version}"}}}}"#);
+    fn versions_have_an_order_where_they_are_numbers() {
+        let version = |version: &str| {
+            let item = format!(r#"{{"metadata":{{"name":"s","namespace":"n","resourceVersion":"{version}"}}}}"#);
             read(&item).unwrap().version
         };
-        assert_eq!(version("a", "1"), version("a", "1"));
-        assert_ne!(version("a", "1"), version("a", "2"));
-        assert_ne!(version("a", "1"), version("b", "1"));
+        assert_eq!((version("7"), version("12")), (7, 12));
+        for odd in ["", "abc", "-1", "9223372036854775808", "1.5"] {
+            assert!(version(odd) >= UNORDERED, "{odd}");
+        }
+        assert_ne!(version("a"), version("b"));
     }
 
     #[test]

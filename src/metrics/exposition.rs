@@ -18,15 +18,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Writes go out in pieces of about this size: larger ones were no faster.
 const PIECE: usize = 128 * 1024;
 
-/// Writes the whole exposition. What depends on the clock is computed from `now`.
+/// Writes the part of the exposition that only a new snapshot changes: most of it.
 ///
 /// # Errors
 /// Those of `out`: a scraper that went away.
-pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut dyn Write) -> io::Result<()> {
-    let mut text = Text { piece: Vec::with_capacity(PIECE + 8 * 1024), out };
-
-    text.detailed(snapshot, EXPIRES_IN, |token| token.expires.map(|at| at.since(now)))?;
-    text.detailed(snapshot, ISSUED_SINCE, |token| token.issued.map(|at| now.since(at)))?;
+pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
+    let mut text = Text::new(out);
     text.detailed(snapshot, EXPIRATION, |token| token.expires.map(|at| at.0))?;
     text.detailed(snapshot, ISSUED_AT, |token| token.issued.map(|at| at.0))?;
     text.detailed(snapshot, ISSUED_AT_DOCUMENTED, |token| token.issued.map(|at| at.0))?;
@@ -50,11 +47,31 @@ pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut
     text.sources(snapshot, SOURCE_LAST_SUCCESS, |source| source.last_success.map(|at| at.0))?;
     text.sources(snapshot, SOURCE_TOKENS, |source| i64::try_from(source.tokens).ok())?;
     text.sources(snapshot, SOURCE_SECRETS, |source| i64::try_from(source.secrets).ok())?;
+    text.end()
+}
 
+/// Writes the rest: what depends on the clock, computed from `now`, and the exporter's own families. Together with
+/// [`encode_lasting`] it is the exposition, in either order.
+///
+/// # Errors
+/// Those of `out`: a scraper that went away.
+pub fn encode_passing(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut dyn Write) -> io::Result<()> {
+    let mut text = Text::new(out);
+    text.detailed(snapshot, EXPIRES_IN, |token| token.expires.map(|at| at.since(now)))?;
+    text.detailed(snapshot, ISSUED_SINCE, |token| token.issued.map(|at| now.since(at)))?;
     let mut own_families = String::new();
     own.encode(&mut own_families);
     text.push(&own_families);
-    text.out.write_all(&text.piece)
+    text.end()
+}
+
+/// Writes the whole exposition.
+///
+/// # Errors
+/// Those of `out`: a scraper that went away.
+pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut dyn Write) -> io::Result<()> {
+    encode_lasting(snapshot, out)?;
+    encode_passing(snapshot, own, now, out)
 }
 
 /// The text on its way out.
@@ -63,7 +80,15 @@ struct Text<'a> {
     out: &'a mut dyn Write,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    fn new(out: &'a mut dyn Write) -> Self {
+        Self { piece: Vec::with_capacity(PIECE + 8 * 1024), out }
+    }
+
+    fn end(self) -> io::Result<()> {
+        self.out.write_all(&self.piece)
+    }
+
     fn push(&mut self, text: &str) {
         self.piece.extend_from_slice(text.as_bytes());
     }

@@ -1,27 +1,25 @@
 //! `/metrics`: the exposition on its way to a scraper, plain or gzipped, never held as a whole.
 
-use crate::metrics::{CONTENT_TYPE, OwnMetrics, encode};
+use super::Shown;
+use super::gzip;
+use crate::metrics::{CONTENT_TYPE, encode};
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::io::{self, Write};
+use std::sync::Arc;
 use tiny_http::{HTTPVersion, Method, Request};
-
-/// Text of this kind shrinks to a twentieth at the lowest level; higher ones cost more time than they save.
-const LEVEL: Compression = Compression::new(1);
 
 /// Streams the answer. tiny_http would hold a body of unknown length for HTTP/1.0, and write it in small pieces: so this
 /// writes the head itself (RFC 9112, section 7.1, chunked transfer coding; for HTTP/1.0 the end of the connection is the
 /// end of the body).
-pub(super) fn respond(request: Request, snapshot: &Snapshot, own: &OwnMetrics) -> io::Result<()> {
+pub(super) fn respond(request: Request, snapshot: &Arc<Snapshot>, shown: &Shown) -> io::Result<()> {
     let accepts = request.headers().iter().filter(|header| header.field.equiv("Accept-Encoding"));
-    let gzip = accepts.map(|header| header.value.as_str()).any(accepts_gzip);
+    let zipped = accepts.map(|header| header.value.as_str()).any(accepts_gzip);
     let chunked = *request.http_version() >= HTTPVersion(1, 1);
     let is_head = *request.method() == Method::Head;
 
     let mut head = format!("HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nVary: Accept-Encoding\r\n");
-    if gzip {
+    if zipped {
         head.push_str("Content-Encoding: gzip\r\n");
     }
     head.push_str(if chunked { "Transfer-Encoding: chunked\r\n\r\n" } else { "Connection: close\r\n\r\n" });
@@ -32,12 +30,11 @@ pub(super) fn respond(request: Request, snapshot: &Snapshot, own: &OwnMetrics) -
         return out.flush();
     }
     let mut body = Body { out: &mut *out, chunked };
-    if gzip {
-        let mut encoder = GzEncoder::new(&mut body, LEVEL);
-        encode(snapshot, own, UnixSeconds::now(), &mut encoder)?;
-        encoder.finish()?;
+    let now = UnixSeconds::now();
+    if zipped {
+        gzip::write(snapshot, &shown.own, now, &shown.lasting, &mut body)?;
     } else {
-        encode(snapshot, own, UnixSeconds::now(), &mut body)?;
+        encode(snapshot, &shown.own, now, &mut body)?;
     }
     body.end()
 }

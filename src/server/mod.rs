@@ -4,6 +4,7 @@
 //! answer one request each; what they show comes from [`Published`] snapshots, so that no poll ever makes a scrape wait.
 
 mod exposition;
+mod gzip;
 mod pages;
 mod route;
 
@@ -24,11 +25,20 @@ const RESPONDERS: usize = 4;
 /// What all answers are made from.
 pub struct Shown {
     /// The tokens.
-    pub snapshot: Arc<Published<Snapshot>>,
+    snapshot: Arc<Published<Snapshot>>,
     /// The exporter itself.
-    pub own: OwnMetrics,
+    own: OwnMetrics,
     /// Of this program, for the page.
-    pub version: &'static str,
+    version: &'static str,
+    lasting: gzip::Lasting,
+}
+
+impl Shown {
+    /// Nothing has been scraped yet.
+    #[must_use]
+    pub fn new(snapshot: Arc<Published<Snapshot>>, own: OwnMetrics, version: &'static str) -> Self {
+        Self { snapshot, own, version, lasting: gzip::Lasting::default() }
+    }
 }
 
 /// Why nothing is served.
@@ -80,7 +90,7 @@ fn answer(request: Request, shown: &Shown) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let snapshot = shown.snapshot.load();
         match route::route(request.method(), request.url(), &snapshot, shown.version) {
-            Answer::Exposition => exposition::respond(request, &snapshot, &shown.own),
+            Answer::Exposition => exposition::respond(request, &snapshot, shown),
             Answer::Page(page) => respond(request, page),
         }
     }));

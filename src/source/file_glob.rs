@@ -123,19 +123,20 @@ impl FileGlob {
                         pending.push((path.clone(), at + 1));
                     }
                     let last = at + 1 == self.parts.len();
-                    let end = each_entry(&path, &mut looked_at, |name, entry| match part {
-                        Part::AnyDepth => {
-                            if !name.starts_with('.') && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                                pending.push((path.join(entry.file_name()), at));
-                            }
+                    let end = each_entry(&path, &mut looked_at, |name, entry| {
+                        let next = match part {
+                            Part::Wild(pattern) if pattern.matches_with(name, OPTIONS) => at + 1,
+                            Part::AnyDepth if !name.starts_with('.') => at,
+                            _ => return,
+                        };
+                        let inner = path.join(entry.file_name());
+                        let leads_on = match part {
+                            Part::AnyDepth => entry.file_type().is_ok_and(|kind| kind.is_dir()),
+                            _ => last || inner.is_dir(),
+                        };
+                        if leads_on {
+                            pending.push((inner, next));
                         }
-                        Part::Wild(pattern) if pattern.matches_with(name, OPTIONS) => {
-                            let next = path.join(entry.file_name());
-                            if last || next.is_dir() {
-                                pending.push((next, at + 1));
-                            }
-                        }
-                        _ => {}
                     });
                     match end {
                         Ok(()) => {}

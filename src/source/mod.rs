@@ -1,7 +1,7 @@
 //! Where tokens are kept: each source reads its place whole and says what it holds now.
 //!
-//! A source keeps nothing of what it read: the poller hands back what was held before, so that what did not change is
-//! carried over instead of being read again.
+//! A source keeps what it holds between two polls, so that what did not change is carried over instead of being read again.
+//! One that can be followed says in between what changed.
 
 mod changes;
 mod file_glob;
@@ -12,23 +12,52 @@ pub use changes::log_changes;
 pub use file_glob::{FileGlob, FolderFault, FoundFiles};
 
 use crate::observation::SecretObservation;
+use secrets::StreamEvent;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a source holds, sorted by namespace and name, each Secret once.
 pub type Held = Vec<Arc<SecretObservation>>;
 
-/// A place that can be read as a whole.
+/// A place that can be read as a whole, and perhaps followed.
 pub trait Source: Send {
     /// The label `source`.
     fn name(&self) -> &str;
 
-    /// Reads the place. `held` is what it held after the last poll that succeeded.
+    /// What it holds, as far as is known.
+    fn held(&self) -> &Held;
+
+    /// Reads the place, and holds what is there now.
     ///
     /// # Errors
-    /// Why it could not be read to its end; then `held` goes on to be shown.
-    fn poll(&mut self, held: &Held) -> Result<Held, PollError>;
+    /// Why it could not be read to its end; then it holds what it held before.
+    fn poll(&mut self) -> Result<(), PollError>;
+
+    /// Takes in what one of its own threads has to say.
+    fn receive(&mut self, event: StreamEvent) -> Followed {
+        let _ = event;
+        Followed::Nothing
+    }
+
+    /// Does what is due between two polls; tells when there will be something to do again.
+    fn tend(&mut self, now: Instant) -> Option<Instant> {
+        let _ = now;
+        None
+    }
+}
+
+/// What came of an event.
+#[derive(Debug)]
+pub enum Followed {
+    /// Nothing that shows.
+    Nothing,
+    /// The source holds something else than before.
+    Changed,
+    /// It has to be polled, now.
+    Relist,
+    /// It cannot be followed any more, as if a poll had failed.
+    Failed(PollError),
 }
 
 /// Why a poll failed.

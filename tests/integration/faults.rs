@@ -411,7 +411,7 @@ mod without_end {
         let reading = Reading { claims: ClaimPaths::default(), bounds };
         let source = SecretsSource::new("kubernetes", cluster, vec![], "jwt-exporter/secret-key".into(), reading);
         let begun = Instant::now();
-        let error = source.with_timeouts(timeouts).poll(&vec![]).expect_err("an answer without end has no end");
+        let error = source.with_timeouts(timeouts, LONG).poll().expect_err("an answer without end has no end");
         (error, begun.elapsed())
     }
 

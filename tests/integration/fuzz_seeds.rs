@@ -16,8 +16,11 @@ mod secret_list;
 #[path = "../../fuzz/bodies/token.rs"]
 mod token;
 
+/// Whether a target accepts an input.
+type Run = fn(&[u8]) -> bool;
+
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, fn(&[u8]) -> bool); 5] = [
+const TARGETS: [(&str, Run); 5] = [
     ("configuration", configuration::run),
     ("kubeconfig", kubeconfig::run),
     ("observation", observation::run),

@@ -1,18 +1,26 @@
 //! The program from outside, one module per subject. One binary, so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+// A test binary has no outside: `pub` says which room may use it.
+#![allow(unreachable_pub)]
 
 #[macro_use]
 mod support;
 
+mod alerts;
 mod cli;
 mod config;
+mod demo;
+mod documents;
 mod exposition;
 mod faults;
 mod first_scrape;
 mod fuzz_seeds;
+mod install;
 mod kubeconfig;
 mod log;
+mod manifests;
 mod real_cluster;
 mod secrecy;
 mod support_works;
 mod tidy;
+mod watching;

@@ -13,6 +13,10 @@ use std::fmt;
 /// Where `kubectl apply` puts a manifest without a namespace, unless its context says otherwise.
 const DEFAULT_NAMESPACE: &str = "default";
 
+/// Brackets that a document may hold open at a time, those in texts included. The YAML parser goes through all of them for
+/// each word, and refuses more than 128 levels only at the end: a file full of them would keep us busy for hours.
+const MAX_OPEN_BRACKETS: usize = 1000;
+
 /// A Secret as it is written down.
 pub(super) struct SecretManifest {
     pub(super) namespace: String,
@@ -36,6 +40,8 @@ pub(super) enum Problem {
     /// The same, in a text with the braces of Helm and its like.
     Template,
     NoName,
+    /// More than [`MAX_OPEN_BRACKETS`].
+    Brackets,
 }
 
 impl fmt::Display for DocumentFault {
@@ -44,6 +50,9 @@ impl fmt::Display for DocumentFault {
         match self.problem {
             Problem::Syntax => write!(f, "line {line} is not YAML"),
             Problem::Template => write!(f, "line {line} is not YAML: a template has to be rendered first"),
+            Problem::Brackets => {
+                write!(f, "the document at line {line} has more than {MAX_OPEN_BRACKETS} open brackets")
+            }
             Problem::NoName => write!(f, "the Secret in the document at line {line} has no metadata.name"),
         }
     }
@@ -90,6 +99,10 @@ pub(super) fn each_secret(text: &str, each: &mut impl FnMut(SecretManifest)) -> 
     }
     let mut faults = Vec::new();
     for document in yaml::documents(text) {
+        if open_brackets(document.text) > MAX_OPEN_BRACKETS {
+            faults.push(DocumentFault { line: document.line, problem: Problem::Brackets });
+            continue;
+        }
         match document.parse::<Value>() {
             Ok(object) => faults.extend(take_all([(document.line, object)], each)),
             // Tags, for instance, are the business of whoever reads that kind.
@@ -101,6 +114,20 @@ pub(super) fn each_secret(text: &str, each: &mut impl FnMut(SecretManifest)) -> 
         }
     }
     faults
+}
+
+/// The most that are open at a time, whatever they stand for.
+fn open_brackets(text: &str) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => continue,
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// JSON, one object after the other; `None` if it is none to the end.
@@ -266,6 +293,15 @@ mod tests {
         assert_eq!(secrets, ["default/a", "default/b"]);
         let places: Vec<_> = faults.iter().map(|fault| (fault.line, fault.problem)).collect();
         assert_eq!(places, [(6, Problem::Syntax), (9, Problem::NoName), (14, Problem::Template)]);
+    }
+
+    #[test]
+    fn a_document_full_of_brackets_is_not_parsed() {
+        // It would take the parser minutes.
+        let text = format!("kind: Secret\nmetadata: {{name: a}}\n---\na: {}\n", "[".repeat(2_000_000));
+        expect(&text, &["default/a"], &[(3, Problem::Brackets)]);
+        let many = format!("kind: Secret\nmetadata: {{name: a}}\nx: [{}]\n", "{}, ".repeat(2_000));
+        expect(&many, &["default/a"], &[]);
     }
 
     proptest! {

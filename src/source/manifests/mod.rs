@@ -33,6 +33,7 @@ pub struct ManifestsSource {
     selectors: Vec<LabelSelector>,
     annotation_key: String,
     observer: Observer,
+    held: Held,
     /// Secrets with more than one manifest of which the log has been told.
     repeated: BTreeSet<Place>,
 }
@@ -55,7 +56,14 @@ impl ManifestsSource {
     /// match or that has the annotation `annotation_key`.
     #[must_use]
     pub fn new(globs: Vec<FileGlob>, selectors: Vec<LabelSelector>, annotation_key: String, reading: Reading) -> Self {
-        Self { globs, selectors, annotation_key, observer: Observer::new(reading), repeated: BTreeSet::new() }
+        Self {
+            globs,
+            selectors,
+            annotation_key,
+            observer: Observer::new(reading),
+            held: Held::new(),
+            repeated: BTreeSet::new(),
+        }
     }
 
     fn paths(&self, found: &mut Found) -> BTreeSet<PathBuf> {
@@ -83,14 +91,14 @@ impl ManifestsSource {
         paths
     }
 
-    fn read_file(&mut self, path: &Path, held: &Held, found: &mut Found) {
+    fn read_file(&mut self, path: &Path, found: &mut Found) {
         let text = match read(path) {
             Ok(text) => text,
             Err((reason, detail)) => return found.error(path, reason, detail),
         };
         let faults = each_secret(&text, &mut |secret| {
             let place = (secret.namespace.clone(), secret.name.clone());
-            let observation = self.observe(secret, held);
+            let observation = self.observe(secret);
             if found.secrets.insert(place.clone(), observation).is_some() {
                 if !self.repeated.contains(&place) {
                     let (namespace, name) = &place;
@@ -109,7 +117,7 @@ impl ManifestsSource {
         }
     }
 
-    fn observe(&mut self, secret: SecretManifest, held: &Held) -> Option<Arc<SecretObservation>> {
+    fn observe(&mut self, secret: SecretManifest) -> Option<Arc<SecretObservation>> {
         let picked = self.selectors.iter().any(|selector| selector.matches(|key| secret.label(key)));
         let annotation = secret.annotation(&self.annotation_key).map(str::to_owned);
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
@@ -125,8 +133,8 @@ impl ManifestsSource {
         }
         let version = hasher.finish();
         let place = (&*namespace, &*name);
-        let known = held.binary_search_by(|known| (&*known.namespace, &*known.name).cmp(&place));
-        if let Some(known) = known.ok().and_then(|at| held.get(at)).filter(|known| known.version == version) {
+        let known = self.held.binary_search_by(|known| (&*known.namespace, &*known.name).cmp(&place));
+        if let Some(known) = known.ok().and_then(|at| self.held.get(at)).filter(|known| known.version == version) {
             return Some(Arc::clone(known));
         }
         let view = SecretView {
@@ -146,15 +154,20 @@ impl Source for ManifestsSource {
         "manifests"
     }
 
-    fn poll(&mut self, held: &Held) -> Result<Held, PollError> {
+    fn held(&self) -> &Held {
+        &self.held
+    }
+
+    fn poll(&mut self) -> Result<(), PollError> {
         let mut found = Found::default();
         for path in self.paths(&mut found) {
-            self.read_file(&path, held, &mut found);
+            self.read_file(&path, &mut found);
         }
         self.repeated = found.repeated;
         // Files have no namespace, and so come first.
         let files = found.errors.into_iter().map(|(path, errors)| Arc::new(SecretObservation::broken(&path, errors)));
-        Ok(files.chain(found.secrets.into_values().flatten()).collect())
+        self.held = files.chain(found.secrets.into_values().flatten()).collect();
+        Ok(())
     }
 }
 
@@ -222,6 +235,11 @@ mod tests {
         held.iter().map(line).collect()
     }
 
+    fn poll(source: &mut ManifestsSource) -> Held {
+        source.poll().unwrap();
+        source.held().clone()
+    }
+
     #[test]
     fn only_what_somebody_picked_has_to_hold_a_token() {
         let folder = tempfile::tempdir().unwrap();
@@ -231,7 +249,7 @@ mod tests {
             + &secret("other", ", labels: {a: c}", TOKEN);
         fs::write(folder.path().join("a.yaml"), text).unwrap();
         let found = |selector| {
-            let held = source(folder.path(), &["*.yaml"], selector).poll(&Held::new()).unwrap();
+            let held = poll(&mut source(folder.path(), &["*.yaml"], selector));
             shown(&held, folder.path())
         };
         assert_eq!(found("a=b"), ["n/annotated 0 not_a_jwt", "n/labelled 0 no_token", "n/other 1"]);
@@ -245,7 +263,7 @@ mod tests {
         write("b.yaml", secret("x", "", "hello") + &secret("y", "", TOKEN) + &secret("z", "", "hello"));
         write("a.yaml", secret("x", "", TOKEN) + &secret("z", "", "hello") + &secret("z", "", TOKEN));
         let mut source = source(folder.path(), &["b.yaml", "*.yaml"], "");
-        let held = source.poll(&Held::new()).unwrap();
+        let held = poll(&mut source);
         assert_eq!(shown(&held, folder.path()), ["n/y 1"]);
         assert_eq!(source.repeated.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["x", "z"]);
     }
@@ -259,13 +277,26 @@ mod tests {
         };
         let mut source = source(folder.path(), &["a.yaml"], "");
         write(TOKEN);
-        let before = source.poll(&Held::new()).unwrap();
+        let before = poll(&mut source);
         write("eyJhbGciOiJub25lIn0.eyJleHAiOjJ9.");
-        let after = source.poll(&before).unwrap();
+        let after = poll(&mut source);
         assert_eq!(shown(&after, folder.path()), ["n/other 1", "n/same 1"]);
         assert!(Arc::ptr_eq(&before[1], &after[1]) && !Arc::ptr_eq(&before[0], &after[0]));
         fs::write(folder.path().join("a.yaml"), "").unwrap();
-        assert!(source.poll(&after).unwrap().is_empty());
+        assert!(poll(&mut source).is_empty());
+    }
+
+    #[test]
+    fn only_so_many_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..=MAX_FILES {
+            fs::write(folder.path().join(format!("{number}.yaml")), "").unwrap();
+        }
+        let mut source = source(folder.path(), &["*.yaml"], "");
+        let mut found = Found::default();
+        assert_eq!(source.paths(&mut found).len(), MAX_FILES);
+        source.poll().unwrap();
+        assert_eq!(shown(source.held(), folder.path()), ["/F/*.yaml 0 too_large"]);
     }
 
     #[test]
@@ -283,7 +314,7 @@ mod tests {
         assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
         let mut source =
             source(folder.path(), &["missing.yaml", "*.yaml", "folder", "pipe", "nothing/*", "x*.json"], "");
-        let held = source.poll(&Held::new()).unwrap();
+        let held = poll(&mut source);
         assert_eq!(
             shown(&held, folder.path()),
             [

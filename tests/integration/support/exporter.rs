@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// An exporter to be started: its configuration, flags and environment.
 pub struct Setup {
     folder: tempfile::TempDir,
+    current_dir: PathBuf,
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -36,12 +37,20 @@ impl Setup {
     /// An exporter with this configuration (YAML). `address:` is added when it starts, and must not be in it.
     pub fn new(config: impl Into<String>) -> Self {
         let (arguments, environment, wrapper) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder: process::folder("exporter"), config: config.into(), arguments, environment, wrapper }
+        let folder = process::folder("exporter");
+        let current_dir = folder.path().to_owned();
+        Self { folder, current_dir, config: config.into(), arguments, environment, wrapper }
     }
 
     /// A folder for this exporter's files (kubeconfig, tokens, manifests). It is also its `HOME`, and lives as long as it.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Runs it in the root of the checkout instead of its own folder.
+    pub fn in_checkout(mut self) -> Self {
+        self.current_dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        self
     }
 
     pub fn argument(mut self, argument: &str) -> Self {
@@ -90,7 +99,7 @@ impl Setup {
 
     fn command(&self) -> Command {
         let mut command = clean_command(&self.wrapper);
-        command.env("HOME", self.folder.path()).current_dir(self.folder.path());
+        command.env("HOME", self.folder.path()).current_dir(&self.current_dir);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -6,6 +6,7 @@
 //! | [`control_plane`] | a real API server on etcd, one for all tests or one of your own to stop and restart |
 //! | [`api_client`] | what its administrator does: namespaces, Secrets, grants, service-account tokens |
 //! | [`kubeconfig`] | kubeconfig files with every kind of credential |
+//! | [`manifests`] | the objects of the manifests that we ship, and where the API has them |
 //! | [`certificates`] | certificate authorities, server and client certificates, good and bad ones |
 //! | [`fake_api_server`] | a scripted HTTP server for the faults that a real one does not have |
 //! | [`prometheus`] | `promtool check metrics`, and a Prometheus that scrapes |
@@ -43,6 +44,7 @@ pub mod exposition;
 pub mod fake_api_server;
 pub mod http;
 pub mod kubeconfig;
+pub mod manifests;
 pub mod process;
 pub mod prometheus;
 pub mod token;

@@ -5,54 +5,54 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// One source file.
-pub struct SourceText {
+pub(super) struct SourceText {
     /// From the folder of the manifest, with slashes: `src/jwt/mod.rs`.
-    pub path: String,
+    pub(super) path: String,
     /// What is left of it.
-    pub tokens: Vec<Token>,
+    pub(super) tokens: Vec<Token>,
     /// How many lines are no test code.
-    pub lines: usize,
+    pub(super) lines: usize,
     /// Files beside it that are declared `#[cfg(test)] mod NAME;`.
     test_modules: Vec<String>,
 }
 
 /// A word, `::`, or one other sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub text: String,
-    pub line: usize,
+pub(super) struct Token {
+    pub(super) text: String,
+    pub(super) line: usize,
 }
 
 impl SourceText {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(super) fn new(path: &str, text: &str) -> Self {
         let (code, test_modules, test_lines) = without_tests(without_comments_and_literals(text));
         Self { path: path.to_owned(), tokens: tokens(&code), lines: text.lines().count() - test_lines, test_modules }
     }
 
     /// The modules from the crate's root down to this file: `jwt`, `claims`.
-    pub fn modules(&self) -> Vec<&str> {
+    pub(super) fn modules(&self) -> Vec<&str> {
         let path = self.path.strip_prefix("src/").unwrap_or(&self.path);
         let path = path.strip_suffix(".rs").unwrap_or(path);
         path.strip_suffix("/mod").unwrap_or(path).split('/').collect()
     }
 
     /// The token at a place, or nothing behind the end.
-    pub fn at(&self, place: usize) -> &str {
+    pub(super) fn at(&self, place: usize) -> &str {
         self.tokens.get(place).map_or("", |token| &token.text)
     }
 
     /// The token before a place, `back` further back.
-    pub fn before(&self, place: usize, back: usize) -> &str {
+    pub(super) fn before(&self, place: usize, back: usize) -> &str {
         place.checked_sub(back).map_or("", |place| self.at(place))
     }
 
-    pub fn violation(&self, place: usize, what: &str) -> String {
+    pub(super) fn violation(&self, place: usize, what: &str) -> String {
         format!("{}:{}: {what}", self.path, self.tokens.get(place).map_or(0, |token| token.line))
     }
 }
 
 /// Every file under `src/` that is no test code, in the order of their paths.
-pub fn sources(root: &Path) -> Vec<SourceText> {
+pub(super) fn sources(root: &Path) -> Vec<SourceText> {
     let mut files = Vec::new();
     collect(root, &root.join("src"), &mut files);
     let tests: BTreeSet<String> = files

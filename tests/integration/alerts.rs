@@ -1,0 +1,27 @@
+//! The alerting rules that we ship, tried by Prometheus' own tool.
+
+use crate::support::manifests::{in_checkout, text};
+use crate::support::real_parts::RealPart;
+use std::collections::BTreeSet;
+use std::process::Command;
+
+#[test]
+fn the_rules_do_what_their_tests_say() {
+    let promtool = require_part!(RealPart::Promtool);
+    for arguments in [["check", "rules", "rules.yaml"], ["test", "rules", "rules.test.yaml"]] {
+        let mut command = Command::new(&promtool);
+        let output = command.args(arguments).current_dir(in_checkout("manifests/alerts")).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_test() {
+    let alerts = |file: &str, key: &str| -> BTreeSet<String> {
+        text(file).lines().filter_map(|line| line.trim().strip_prefix(key).map(|name| name.trim().to_owned())).collect()
+    };
+    let rules = alerts("manifests/alerts/rules.yaml", "- alert:");
+    assert!(!rules.is_empty());
+    assert_eq!(rules, alerts("manifests/alerts/rules.test.yaml", "alertname:"));
+}

@@ -1,0 +1,132 @@
+//! The cluster install that we ship, against a real API server.
+
+use crate::support::api_client::{ApiClient, Secret, Subject};
+use crate::support::exporter::Setup;
+use crate::support::exposition::{find, value};
+use crate::support::kubeconfig::Kubeconfig;
+use crate::support::manifests::{collection, objects, text};
+use crate::support::{process, token};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const NAME: &str = "jwt-exporter";
+
+/// The objects of the install, by their kind.
+fn base() -> Vec<(String, Value)> {
+    let objects = objects("manifests/base").into_iter();
+    objects
+        .map(|object| (object["kind"].as_str().unwrap().to_owned(), object))
+        .filter(|(kind, _)| kind != "Kustomization")
+        .collect()
+}
+
+fn of_kind(kind: &str) -> Value {
+    base().into_iter().find(|(found, _)| found == kind).unwrap_or_else(|| panic!("no {kind}")).1
+}
+
+/// Creates what may be there already.
+fn ensure(admin: &ApiClient, object: &Value) {
+    let (status, answer) = admin.request("POST", &collection(object), Some(object));
+    assert!(matches!(status, 201 | 409), "{}: {status} {answer}", object["kind"]);
+}
+
+#[test]
+fn the_kustomization_names_every_file() {
+    let kustomization: Value = serde_yaml::from_str(&text("manifests/base/kustomization.yaml")).unwrap();
+    let named: BTreeSet<String> =
+        kustomization["resources"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let folder = crate::support::manifests::in_checkout("manifests/base");
+    let there: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "kustomization.yaml")
+        .collect();
+    assert_eq!(named, there);
+    let image = &of_kind("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(&kustomization["images"][0]["name"], image);
+}
+
+#[test]
+fn the_api_server_takes_every_object() {
+    let plane = require_control_plane!();
+    let admin = plane.admin();
+    ensure(admin, &of_kind("Namespace"));
+    for (kind, object) in base() {
+        if kind == "Namespace" {
+            continue;
+        }
+        let target = format!("{}?dryRun=All&fieldValidation=Strict", collection(&object));
+        let (status, answer) = admin.request("POST", &target, Some(&object));
+        // Another test may have created some of them; they were checked before that was found out.
+        assert!(matches!(status, 201 | 409), "{kind}: {status} {answer}");
+        let mut mistyped = object.clone();
+        mistyped["specs"] = json!({});
+        let (status, answer) = admin.request("POST", &target, Some(&mistyped));
+        assert_eq!(status, 400, "{kind}: {answer}");
+    }
+}
+
+/// The namespace enforces the Pod Security Standard `restricted`, for Pods alone: so one is tried as the Deployment makes it.
+#[test]
+fn its_pods_hold_to_the_strictest_security_standard() {
+    let plane = require_control_plane!();
+    let admin = plane.admin();
+    ensure(admin, &of_kind("Namespace"));
+    let mut pod = of_kind("Deployment")["spec"]["template"].clone();
+    pod["metadata"]["name"] = NAME.into();
+    let target = format!("/api/v1/namespaces/{NAME}/pods?dryRun=All&fieldValidation=Strict");
+    let (status, answer) = admin.request("POST", &target, Some(&pod));
+    assert_eq!(status, 201, "{answer}");
+    pod["spec"]["containers"][0]["securityContext"]["capabilities"] = json!({});
+    let (status, answer) = admin.request("POST", &target, Some(&pod));
+    assert_eq!(status, 403, "a Pod that is less strict: {answer}");
+}
+
+#[test]
+fn its_rights_suffice_and_nothing_more_is_granted_than_is_used() {
+    let plane = require_control_plane!();
+    let admin = plane.admin();
+    for kind in ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"] {
+        ensure(admin, &of_kind(kind));
+    }
+    let account = Subject::ServiceAccount { namespace: NAME, name: NAME };
+    admin.await_access(account, "", "list", "secrets", true);
+    admin.await_access(account, "", "watch", "secrets", true);
+    let namespace = admin.create_unique_namespace("install");
+    let jwt = token::hs256(&json!({"exp": 4_000_000_000_i64}));
+    let secret = Secret::new(&namespace, "one").label("monitor.jwt.io/monitoring", "true");
+    admin.put_secret(&secret.data("token", &jwt));
+
+    let folder = process::folder("install");
+    let bearer = admin.request_token(NAME, NAME, &[], 3600);
+    let kubeconfig = Kubeconfig::new(plane.url()).ca_inline(plane.ca_pem()).token(&bearer).write(folder.path());
+    let config = of_kind("ConfigMap")["data"]["config.yaml"].as_str().unwrap().to_owned();
+    let mut exporter = Setup::new(format!("kubeconfig_path: {}\n{config}", kubeconfig.display())).start();
+    exporter.wait_until_ready();
+    // The watch is opened after the first list has been shown.
+    let metrics = exporter.wait_for_metrics("a watch", |metrics| {
+        !find(metrics, "jwt_exporter_kube_requests_total", &[("verb", "watch"), ("code", "200")]).is_empty()
+    });
+    assert_eq!(value(&metrics, "jwt_exporter_source_up", &[("source", "kubernetes")]), 1.0);
+    let expires = "jwt_exporter_token_expiration_timestamp_seconds";
+    assert_eq!(value(&metrics, expires, &[("secret_namespace", &namespace)]), 4e9);
+
+    let used: BTreeSet<(String, String)> = find(&metrics, "jwt_exporter_kube_requests_total", &[])
+        .iter()
+        .map(|sample| (sample.label("verb").to_owned(), sample.label("resource").to_owned()))
+        .collect();
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut granted = BTreeSet::new();
+    for rule in of_kind("ClusterRole")["rules"].as_array().unwrap() {
+        assert_eq!(list(&rule["apiGroups"]), [""]);
+        for verb in list(&rule["verbs"]) {
+            granted.extend(list(&rule["resources"]).into_iter().map(|resource| (verb.clone(), resource)));
+        }
+    }
+    assert_eq!(granted, used);
+    for (verb, resource) in [("get", "secrets"), ("patch", "secrets"), ("list", "namespaces")] {
+        admin.await_access(account, "", verb, resource, false);
+    }
+}
