@@ -81,6 +81,14 @@ fn segments(name: &str, jwt: &str) -> Vec<(String, Vec<u8>)> {
         vec![(format!("claims of {name}"), parts[1].into()), (format!("signature of {name}"), parts[2].into())];
     let signature = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
     segments.push((format!("bytes of the signature of {name}"), signature));
+    // And as a Secret's `data` has them: base64 once more, in each of the three ways to fall into its groups.
+    for (at, part) in [(1, "claims"), (2, "signature")] {
+        for shift in 0..3 {
+            let whole = parts[at].len() - shift;
+            let groups = &parts[at].as_bytes()[shift..shift + whole / 3 * 3];
+            segments.push((format!("{part} of {name} in `data`"), STANDARD.encode(groups).into_bytes()));
+        }
+    }
     segments
 }
 
