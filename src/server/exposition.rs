@@ -7,29 +7,26 @@ use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use std::io::{self, Write};
 use std::sync::Arc;
-use tiny_http::{HTTPVersion, Method, Request};
+use tiny_http::{Method, Request};
 
-/// Streams the answer. tiny_http would hold a body of unknown length for HTTP/1.0, and write it in small pieces: so this
-/// writes the head itself (RFC 9112, section 7.1, chunked transfer coding; for HTTP/1.0 the end of the connection is the
-/// end of the body).
+/// Streams the answer. tiny_http would write it in small pieces, so this writes the head and the chunks itself (RFC 9112,
+/// section 7.1); the gate speaks HTTP/1.1 and takes the chunks away for a client that does not.
 pub(super) fn respond(request: Request, snapshot: &Arc<Snapshot>, shown: &Shown) -> io::Result<()> {
     let accepts = request.headers().iter().filter(|header| header.field.equiv("Accept-Encoding"));
     let zipped = accepts.map(|header| header.value.as_str()).any(accepts_gzip);
-    let chunked = *request.http_version() >= HTTPVersion(1, 1);
     let is_head = *request.method() == Method::Head;
-
-    let mut head = format!("HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nVary: Accept-Encoding\r\n");
-    if zipped {
-        head.push_str("Content-Encoding: gzip\r\n");
-    }
-    head.push_str(if chunked { "Transfer-Encoding: chunked\r\n\r\n" } else { "Connection: close\r\n\r\n" });
+    let coding = if zipped { "Content-Encoding: gzip\r\n" } else { "" };
 
     let mut out = request.into_writer();
-    out.write_all(head.as_bytes())?;
+    write!(
+        out,
+        "HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nVary: Accept-Encoding\r\n{coding}\
+         Transfer-Encoding: chunked\r\n\r\n"
+    )?;
     if is_head {
         return out.flush();
     }
-    let mut body = Body { out: &mut *out, chunked };
+    let mut body = Chunked(&mut *out);
     let now = UnixSeconds::now();
     if zipped {
         gzip::write(snapshot, &shown.own, now, &shown.lasting, &mut body)?;
@@ -39,36 +36,29 @@ pub(super) fn respond(request: Request, snapshot: &Arc<Snapshot>, shown: &Shown)
     body.end()
 }
 
-/// The body, every write of it one chunk.
-struct Body<'a> {
-    out: &'a mut (dyn Write + Send),
-    chunked: bool,
-}
+/// A body, every write of it one chunk.
+struct Chunked<'a>(&'a mut (dyn Write + Send));
 
-impl Body<'_> {
+impl Chunked<'_> {
     fn end(self) -> io::Result<()> {
-        if self.chunked {
-            self.out.write_all(b"0\r\n\r\n")?;
-        }
-        self.out.flush()
+        self.0.write_all(b"0\r\n\r\n")?;
+        self.0.flush()
     }
 }
 
-impl Write for Body<'_> {
+impl Write for Chunked<'_> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         // A chunk of no bytes would be the last one.
-        if self.chunked && !piece.is_empty() {
-            write!(self.out, "{:x}\r\n", piece.len())?;
-            self.out.write_all(piece)?;
-            self.out.write_all(b"\r\n")?;
-        } else {
-            self.out.write_all(piece)?;
+        if !piece.is_empty() {
+            write!(self.0, "{:x}\r\n", piece.len())?;
+            self.0.write_all(piece)?;
+            self.0.write_all(b"\r\n")?;
         }
         Ok(piece.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.0.flush()
     }
 }
 
@@ -107,7 +97,7 @@ mod tests {
     #[test]
     fn chunks_are_framed_and_ended() {
         let mut sent = Vec::new();
-        let mut body = Body { out: &mut sent, chunked: true };
+        let mut body = Chunked(&mut sent);
         body.write_all(b"hello").unwrap();
         let _ = body.write(b"").unwrap();
         body.write_all(&[b'x'; 17]).unwrap();

@@ -1,9 +1,10 @@
-//! Answers scrapes, probes and people, through `tiny_http`.
+//! Answers scrapes, probes and people, through `tiny_http` behind a gate of our own.
 //!
-//! `route` says what belongs to which path, `exposition` streams `/metrics`, `pages` writes for browsers. A few threads
+//! `gate` owns the public listener and lets only clean requests through; `route` says what belongs to which path, `exposition` streams `/metrics`, `pages` writes for browsers. A few threads
 //! answer one request each; what they show comes from [`Published`] snapshots, so that no poll ever makes a scrape wait.
 
 mod exposition;
+mod gate;
 mod gzip;
 mod pages;
 mod route;
@@ -16,11 +17,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use tiny_http::{Header, Request, Response, StatusCode};
-
-/// Scrapers are few; one slow reader must not keep the probes waiting.
-const RESPONDERS: usize = 4;
 
 /// What all answers are made from.
 pub struct Shown {
@@ -64,24 +61,8 @@ pub fn start(
     on_end: impl Fn(ServerError) + Send + Sync + 'static,
 ) -> Result<SocketAddr, ServerError> {
     let address = listener.local_addr().map_err(|error| ServerError(error.to_string()))?;
-    let server = tiny_http::Server::from_listener(listener, None).map_err(|error| ServerError(error.to_string()))?;
-    let common = Arc::new((server, shown, on_end));
-    for number in 0..RESPONDERS {
-        let common = Arc::clone(&common);
-        let responder = move || {
-            let (server, shown, on_end) = &*common;
-            loop {
-                match server.recv() {
-                    Ok(request) => answer(request, shown),
-                    Err(error) => return on_end(ServerError(format!("no more connections are accepted: {error}"))),
-                }
-            }
-        };
-        thread::Builder::new()
-            .name(format!("http-{number}"))
-            .spawn(responder)
-            .map_err(|error| ServerError(error.to_string()))?;
-    }
+    gate::start(listener, move |request| answer(request, &shown), move |reason| on_end(ServerError(reason)))
+        .map_err(|error| ServerError(error.to_string()))?;
     Ok(address)
 }
 

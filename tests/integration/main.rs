@@ -15,6 +15,7 @@ mod exposition;
 mod faults;
 mod first_scrape;
 mod fuzz_seeds;
+mod gate;
 mod install;
 mod kubeconfig;
 mod log;
