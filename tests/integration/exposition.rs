@@ -188,19 +188,24 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn other_methods_and_paths_are_refused_and_connections_kept() {
+fn other_methods_and_paths_are_refused_and_each_connection_closed() {
     let server = every_family();
     let exporter = exporter_of(&server, "1h");
-    let mut connection = Connection::plain(exporter.address()).unwrap();
+    // One request a connection: the server says so, and closes it.
+    let send = |method: &str, target: &str| {
+        let answer = Connection::plain(exporter.address()).unwrap().send(method, target, &[], b"").unwrap();
+        assert_eq!(answer.header("connection"), Some("close"), "{method} {target}");
+        answer
+    };
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-        let answer = connection.send(method, "/metrics", &[], b"").unwrap();
+        let answer = send(method, "/metrics");
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
     for target in ["/metrics/", "/metricsx", "/favicon.ico", "/..", "//metrics"] {
-        assert_eq!(connection.send("GET", target, &[], b"").unwrap().status, 404, "{target}");
+        assert_eq!(send("GET", target).status, 404, "{target}");
     }
-    assert_eq!(connection.send("GET", "/metrics?debug=1", &[], b"").unwrap().status, 200);
-    let page = connection.send("GET", "/", &[], b"").unwrap();
+    assert_eq!(send("GET", "/metrics?debug=1").status, 200);
+    let page = send("GET", "/");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     for link in ["metrics", "healthz", "readyz"] {
         assert!(page.text().contains(&format!("href=\"{link}\"")), "{link}");
