@@ -53,8 +53,8 @@ fn costs_a_list(piece: Vec<u8>, reason: &str, says: &str) {
     // At the list there is no failure any more: a change shows that it came.
     scene.lists(|_, _| list(30, &[("a", 11), ("b", 26)]));
     scene.send(piece);
-    let during = exporter.wait_for_metrics("the failure", |metrics| errors(metrics, reason) >= 1.0);
-    assert_eq!(errors(&during, ""), 1.0);
+    let during = exporter.wait_for_metrics("the failure", |metrics| up(metrics) == 0.0);
+    assert_eq!((errors(&during, reason), errors(&during, "")), (1.0, 1.0));
     assert!(shown(&during).is_superset(&state(&[("a", 11)])));
     let line = &exporter.log_lines("[ERROR]")[0];
     assert!(line.contains(says) && line.contains("what was read before stays shown"), "{line}");

@@ -138,7 +138,8 @@ impl Scene {
     /// Sends a piece to the newest watch of a selector.
     fn send_to(&self, selector: &str, piece: Vec<u8>) {
         let script = self.script.lock().unwrap();
-        let found = script.open.0.iter().rev().find(|(request, _)| request.query("labelSelector").as_deref() == Some(selector));
+        let found =
+            script.open.0.iter().rev().find(|(request, _)| request.query("labelSelector").as_deref() == Some(selector));
         found.expect("an open watch").1.send(piece).unwrap();
     }
 

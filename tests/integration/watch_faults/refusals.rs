@@ -16,9 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 fn only_knows(scene: &Scene, bearer: &'static str) {
     let known = move |request: &Request| request.header("authorization") == Some(&format!("Bearer {bearer}"));
     scene.lists(move |request, _| if known(request) { list(30, &[("a", 25)]) } else { refused(401, "Unauthorized") });
-    scene.watches(move |request, open| {
-        if known(request) { open.answer(request) } else { refused(401, "Unauthorized") }
-    });
+    scene.watches(
+        move |request, open| {
+            if known(request) { open.answer(request) } else { refused(401, "Unauthorized") }
+        },
+    );
 }
 
 #[test]
@@ -125,13 +127,17 @@ fn gone(during: impl FnOnce(&Scene)) {
     let exporter = scene.followed(&["x"]);
     assert_eq!(version_asked(&scene.asked(false)[0]), "0");
     // In mid-list too, once.
-    scene.lists(|request, _| match (request.query("continue").as_deref(), request.before) {
-        (None, 0..5) => {
-            let metadata = json!({"resourceVersion": "20", "continue": "expires"});
-            Answer::json(200, &json!({"kind": "SecretList", "metadata": metadata, "items": [secret("old", 19)]}))
+    let mut begun = 0;
+    scene.lists(move |request, _| {
+        if request.query("continue").is_some() {
+            return refused(410, "Expired");
         }
-        (None, _) => list(30, &[("a", 25), ("b", 26)]),
-        (Some(_), _) => refused(410, "Expired"),
+        begun += 1;
+        if begun > 1 {
+            return list(30, &[("a", 25), ("b", 26)]);
+        }
+        let metadata = json!({"resourceVersion": "20", "continue": "expires"});
+        Answer::json(200, &json!({"kind": "SecretList", "metadata": metadata, "items": [secret("old", 19)]}))
     });
     during(&scene);
     let metrics = await_state(&exporter, "the state of the list", &[("a", 25), ("b", 26)]);
@@ -165,65 +171,73 @@ fn gone_as_a_status() {
     });
 }
 
-/// `refuse` answers each watch. Within the window there may be about one request a second, and ever fewer.
-fn with_patience(selectors: &[&str], refuse: fn() -> Answer) -> (Scene, Exporter) {
-    const WINDOW: Duration = Duration::from_secs(14);
+/// Each watch is answered so, while the lists are good.
+struct Refusal {
+    name: &'static str,
+    answer: fn() -> Answer,
+    /// The failure that it is; none if it only asks for a list.
+    reason: Option<&'static str>,
+}
+
+const REFUSALS: &[Refusal] = &[
+    Refusal { name: "410", answer: || refused(410, "Expired"), reason: None },
+    Refusal { name: "410 as an event", answer: || Answer::chunked(200, &[&error_event(410, "Expired")]), reason: None },
+    Refusal { name: "500", answer: || refused(500, "InternalError"), reason: Some("server_error") },
+    Refusal {
+        name: "500 as an event",
+        answer: || Answer::chunked(200, &[&error_event(500, "InternalError")]),
+        reason: Some("server_error"),
+    },
+    Refusal { name: "garbage", answer: || Answer::chunked(200, &[b"garbage\n"]), reason: Some("bad_answer") },
+    Refusal { name: "a cut", answer: || Answer::raw(""), reason: Some("cut_off") },
+    Refusal { name: "401", answer: || refused(401, "Unauthorized"), reason: Some("unauthorized") },
+    Refusal {
+        name: "429",
+        answer: || Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]),
+        reason: Some("too_many_requests"),
+    },
+];
+
+#[test]
+fn watches_that_are_refused_again_and_again() {
+    std::thread::scope(|scope| {
+        for refusal in REFUSALS {
+            for selectors in [&["x"][..], &["a", "b", "c", "d", "e"]] {
+                let name = format!("{}, {} selectors", refusal.name, selectors.len());
+                std::thread::Builder::new().name(name).spawn_scoped(scope, || suffer(refusal, selectors)).unwrap();
+            }
+        }
+    });
+}
+
+/// There are never more requests than about one a second, and ever fewer; the source is down all the while.
+fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
+    // The first list and watch of each selector, and the first retry, are over before this begins.
+    const START: Duration = Duration::from_secs(3);
+    const WINDOW: Duration = Duration::from_secs(12);
     let scene = Scene::new();
-    scene.watches(move |_, _| refuse());
+    scene.watches(|_, _| (refusal.answer)());
     let exporter = scene.exporter(&format!("label_selectors: {selectors:?}\n"));
     let begun = scene.server().wait_for_requests(1, LIMIT)[0].at;
-    std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
+    std::thread::sleep((START + WINDOW).saturating_sub(begun.elapsed()));
     let asked = scene.server().requests();
-    // At the start each selector is listed and watched.
-    let (count, most) = (within(&asked, begun, WINDOW), 14 + 2 * selectors.len());
-    assert!(count <= most && count > 2 * selectors.len(), "{count} requests");
-    assert!(within(&asked, begun, WINDOW / 2) > within(&asked, begun + WINDOW / 2, WINDOW / 2));
-    assert_eq!(shown(&exporter.metrics()), state(&[("a", 5)]));
-    (scene, exporter)
-}
-
-#[test]
-fn gone_again_and_again() {
-    with_patience(&["x"], || refused(410, "Expired"));
-}
-
-#[test]
-fn five_watches_that_are_gone_again_and_again() {
-    with_patience(&["a", "b", "c", "d", "e"], || Answer::chunked(200, &[&error_event(410, "Expired")]));
-}
-
-/// The lists are good all the while.
-fn fails(selectors: &[&str], refuse: fn() -> Answer, reason: &str) {
-    let (scene, exporter) = with_patience(selectors, refuse);
+    let (first, then) = (within(&asked, begun, START), within(&asked, begun + START, WINDOW));
+    assert!((2..=12).contains(&then), "{then} requests");
+    assert!(first > 2 * selectors.len() && first <= 4 * selectors.len(), "{first} requests at first");
     let during = exporter.metrics();
-    assert_eq!(up(&during), 0.0, "a watch is failing");
-    assert_eq!(errors(&during, ""), errors(&during, reason));
-    assert_eq!(exporter.log_lines("[ERROR]").len(), 1, "told once:\n{}", exporter.log());
+    assert_eq!(shown(&during), state(&[("a", 5)]));
     assert_eq!(exporter.log_lines("works again").len(), 0, "{}", exporter.log());
+    let failed = refusal.reason.is_some();
+    assert_eq!(exporter.log_lines("[ERROR]").len(), usize::from(failed), "told once:\n{}", exporter.log());
+    assert_eq!(up(&during), f64::from(u8::from(!failed)), "it tells whether a watch is failing");
+    assert_eq!(errors(&during, ""), errors(&during, refusal.reason.unwrap_or("gone")));
+
     scene.watches_stay_open();
+    let opened = scene.asked(true).len() + selectors.len();
+    let watches = scene.await_watches(opened);
+    assert!(watches.iter().all(|watch| version_asked(watch) == "10"));
     exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
-    assert_eq!(exporter.log_lines("works again").len(), 1, "{}", exporter.log());
-}
-
-#[test]
-fn a_watch_that_always_fails() {
-    fails(&["x"], || refused(500, "InternalError"), "server_error");
-}
-
-#[test]
-fn five_watches_that_always_fail() {
-    fails(&["a", "b", "c", "d", "e"], || refused(503, "ServiceUnavailable"), "server_error");
-}
-
-#[test]
-fn an_error_in_every_watch() {
-    fails(&["x"], || Answer::chunked(200, &[&error_event(500, "InternalError")]), "server_error");
-}
-
-#[test]
-fn five_watches_that_are_asked_for_little_patience() {
-    let refuse = || Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]);
-    fails(&["a", "b", "c", "d", "e"], refuse, "too_many_requests");
+    assert_eq!(exporter.log_lines("works again").len(), usize::from(failed), "{}", exporter.log());
 }
 
 #[test]
