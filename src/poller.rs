@@ -22,6 +22,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// The longest wait while an operator has to do something first (401, 403).
 const LONGEST_RETRY_FOR_OPERATOR: Duration = Duration::from_secs(60);
 
+/// After a watch failed, a good list is not enough: its successor must not have failed within this time.
+const TRIAL: Duration = Duration::from_secs(2);
+
 /// A server that asks for more patience than this is asked again all the same.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
@@ -65,8 +68,18 @@ struct Polled {
     failures: u32,
     /// The reason of the last of them.
     failing_for: Option<&'static str>,
+    /// Failures in a row that an operator has to do something about, or else failures in a row that pass by themselves: a
+    /// server that comes back refuses us for a moment, and that is not to be waited for as long as it was away.
+    alike: u32,
+    needs_operator: bool,
+    /// The last failure was that of a watch.
+    watch_failed: bool,
+    /// The list after it was good; from this moment on the source works again.
+    trial: Option<Instant>,
     /// Polls in a row that a watch asked for shortly after the one before.
     hasty: u32,
+    /// A watch has asked for the next poll.
+    relisting: bool,
 }
 
 impl Poller {
@@ -91,7 +104,12 @@ impl Poller {
                 begun: None,
                 failures: 0,
                 failing_for: None,
+                alike: 0,
+                needs_operator: false,
+                watch_failed: false,
+                trial: None,
                 hasty: 0,
+                relisting: false,
             }
         });
         let poller = Self { sources: sources.collect(), interval, max_series, own, published };
@@ -158,6 +176,13 @@ impl Poller {
             }
         }
         let now = Instant::now();
+        let mut passed = false;
+        for polled in &mut self.sources {
+            passed |= polled.pass_trial(now);
+        }
+        if passed {
+            self.publish();
+        }
         let next = self.sources.iter_mut().map(|polled| polled.tend(now).saturating_duration_since(now)).min();
         next.unwrap_or(self.interval)
     }
@@ -172,22 +197,22 @@ impl Polled {
     fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
         let begun = Instant::now();
         self.begun = Some(begun);
+        self.relisting = false;
         let name = Arc::clone(&self.status.name);
         let result = guarded(|| self.source.poll()).unwrap_or_else(Err);
         let took = begun.elapsed();
         own.observe_poll(&name, took.as_secs_f64());
         self.status.tried = true;
         if let Err(error) = result {
-            return self.fail(&error, interval, own);
+            self.watch_failed = false;
+            return self.fail(&error, Duration::ZERO, interval, own);
         }
-        if self.failures > 0 {
-            log::info!("{name}: works again after {} failures", self.failures);
-        }
-        self.failures = 0;
-        self.failing_for = None;
         self.due = begun + interval;
-        self.status.up = true;
-        self.status.failure = None;
+        if self.watch_failed {
+            self.trial = self.trial.or(Some(Instant::now() + TRIAL));
+        } else {
+            self.recover();
+        }
         self.status.last_success = Some(UnixSeconds::now());
         self.show();
         for error in self.shown.iter().flat_map(|secret| &secret.errors) {
@@ -195,6 +220,46 @@ impl Polled {
         }
         let SourceStatus { tokens, secrets, .. } = self.status;
         log::debug!("{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+    }
+
+    fn recover(&mut self) {
+        if self.failures > 0 {
+            log::info!("{}: works again after {} failures", self.status.name, self.failures);
+        }
+        self.failures = 0;
+        self.failing_for = None;
+        self.alike = 0;
+        self.watch_failed = false;
+        self.trial = None;
+        self.status.up = true;
+        self.status.failure = None;
+    }
+
+    /// Whether the time is up within which a watch could have failed again.
+    fn pass_trial(&mut self, now: Instant) -> bool {
+        let passed = self.trial.is_some_and(|end| end <= now);
+        if passed {
+            self.recover();
+        }
+        passed
+    }
+
+    /// The next poll will tell whether the server is back.
+    fn is_waiting(&self) -> bool {
+        self.failures > 0 && self.trial.is_none()
+    }
+
+    /// A watch leads to another poll: how long after the one before. What is good to be listed and cannot be watched is asked
+    /// more and more slowly, until there is less than one request a second.
+    fn patience(&mut self) -> Duration {
+        let soon = self.begun.is_some_and(|begun| begun.elapsed() < LONGEST_RETRY);
+        self.hasty = if soon { self.hasty.saturating_add(1) } else { 1 };
+        if self.hasty == 1 {
+            return FIRST_RETRY;
+        }
+        let doubled = FIRST_RETRY.saturating_mul(1 << (self.hasty - 1).min(10)).min(LONGEST_RETRY);
+        let requests = FIRST_RETRY.saturating_mul(self.source.requests_a_poll());
+        doubled.max(requests).min(LONGEST_RETRY_FOR_OPERATOR)
     }
 
     /// Takes over what the source holds.
@@ -212,18 +277,22 @@ impl Polled {
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
             // Not sooner than a failure allows.
-            Ok(Followed::Relist) if self.failures > 0 => {}
+            Ok(Followed::Relist) if self.is_waiting() || self.relisting => {}
             Ok(Followed::Relist) => {
                 let begun = self.begun.unwrap_or_else(Instant::now);
-                // A server that sends us back to the list again and again is asked more and more slowly.
-                self.hasty = if begun.elapsed() < LONGEST_RETRY { self.hasty.saturating_add(1) } else { 0 };
-                let pause = FIRST_RETRY.saturating_mul(1 << self.hasty.saturating_sub(1).min(10)).min(LONGEST_RETRY);
-                self.due = self.due.min(begun + pause);
+                self.relisting = true;
+                self.due = self.due.min(begun + self.patience());
             }
             // While it is failing already, its watches end one after the other: that is no further failure.
-            Ok(Followed::Failed(_)) if self.failures > 0 => {}
+            Ok(Followed::Failed(error)) if self.is_waiting() => {
+                if let Some(asked) = error.retry_after {
+                    self.due = self.due.max(Instant::now() + asked.min(LONGEST_RETRY_AFTER));
+                }
+            }
             Ok(Followed::Failed(error)) | Err(error) => {
-                self.fail(&error, interval, own);
+                self.watch_failed = true;
+                let patience = self.patience();
+                self.fail(&error, patience, interval, own);
                 self.changed = true;
             }
         }
@@ -231,18 +300,24 @@ impl Polled {
 
     /// Lets the source do what is due between polls; when there is something to do again.
     fn tend(&mut self, now: Instant) -> Instant {
-        if self.failures > 0 {
-            // The next poll will tell whether the server is back.
+        if self.is_waiting() {
             return self.due;
         }
         let next = guarded(|| self.source.tend(now)).unwrap_or_default();
-        next.map_or(self.due, |next| next.min(self.due))
+        [next, self.trial].into_iter().flatten().fold(self.due, Instant::min)
     }
 
-    fn fail(&mut self, error: &PollError, interval: Duration, own: &OwnMetrics) {
+    /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.
+    fn fail(&mut self, error: &PollError, least: Duration, interval: Duration, own: &OwnMetrics) {
         let name = &self.status.name;
         own.count_source_error(name, error.reason);
-        let wait = retry_after(self.failures, error, interval);
+        if self.needs_operator != error.needs_operator {
+            self.alike = 0;
+        }
+        let wait = retry_after(self.alike, error, interval).max(least.min(interval));
+        self.alike = self.alike.saturating_add(1);
+        self.needs_operator = error.needs_operator;
+        self.trial = None;
         self.failures = self.failures.saturating_add(1);
         self.due = Instant::now() + wait;
         self.status.up = false;

@@ -34,6 +34,11 @@ pub trait Source: Send {
     /// Why it could not be read to its end; then it holds what it held before.
     fn poll(&mut self) -> Result<(), PollError>;
 
+    /// How many requests a poll makes, and the watches that start from it: the poller is the more patient for it.
+    fn requests_a_poll(&self) -> u32 {
+        1
+    }
+
     /// Takes in what one of its own threads has to say.
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let _ = event;

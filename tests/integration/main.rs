@@ -24,4 +24,5 @@ mod real_cluster;
 mod secrecy;
 mod support_works;
 mod tidy;
+mod watch_faults;
 mod watching;

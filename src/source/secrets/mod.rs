@@ -300,6 +300,10 @@ impl Source for SecretsSource {
         Ok(())
     }
 
+    fn requests_a_poll(&self) -> u32 {
+        u32::try_from(self.streams.len()).unwrap_or(u32::MAX).saturating_mul(2)
+    }
+
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let StreamEvent { stream: number, opening, what } = event;
         let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.opening == opening) else {

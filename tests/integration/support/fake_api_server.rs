@@ -185,6 +185,10 @@ fn head(status: u16, headers: &[(&str, &str)], framing: &str) -> String {
     format!("HTTP/1.1 {status} Scripted\r\n{headers}{framing}\r\n\r\n")
 }
 
+fn free_listener() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+}
+
 fn framed(chunk: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat()
 }
@@ -211,7 +215,15 @@ struct Shared {
 impl FakeApiServer {
     /// Starts a server that speaks plain HTTP.
     pub fn start(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start_with(None, Box::new(script))
+        Self::start_with(free_listener(), None, Box::new(script))
+    }
+
+    /// The same at an address where a server was before, or where one was expected in vain.
+    pub fn start_at(address: SocketAddr, script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = super::wait_for("the address is free", Duration::from_secs(10), || {
+            TcpListener::bind(address).map_err(|error| error.to_string())
+        });
+        Self::start_with(listener, None, Box::new(script))
     }
 
     /// Starts a server that speaks TLS as this identity.
@@ -219,11 +231,10 @@ impl FakeApiServer {
         identity: &certificates::Identity,
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with(Some(certificates::server_config(identity)), Box::new(script))
+        Self::start_with(free_listener(), Some(certificates::server_config(identity)), Box::new(script))
     }
 
-    fn start_with(tls: Option<Arc<rustls::ServerConfig>>, script: Box<Script>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    fn start_with(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, script: Box<Script>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,

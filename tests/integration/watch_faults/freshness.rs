@@ -1,0 +1,74 @@
+//! Which state of the cluster a list asks for, as it goes over the wire.
+
+use super::*;
+
+/// Resource version, how it has to match, and limit.
+fn wants(request: &Request) -> [String; 3] {
+    ["resourceVersion", "resourceVersionMatch", "limit"].map(|name| request.query(name).unwrap_or_default())
+}
+
+const NEWEST: [&str; 3] = ["", "", "500"];
+
+#[test]
+fn the_first_list_is_cached_and_the_next_not_older_than_what_was_seen() {
+    let scene = Scene::new();
+    let exporter = scene.exporter("polling_interval: 2s\n");
+    let watch = &scene.await_watches(1)[0];
+    assert_eq!(wants(&scene.asked(false)[0]), ["0", "", ""]);
+    assert_eq!((version_asked(watch).as_str(), watch.query("allowWatchBookmarks").as_deref()), ("10", Some("true")));
+    assert!(watch.query("timeoutSeconds").is_some());
+    scene.lists(|_, _| list(14, &[("a", 5), ("b", 13)]));
+    scene.send(put("b", 13));
+    await_state(&exporter, "an event", &[("a", 5), ("b", 13)]);
+    assert_eq!(wants(&scene.await_lists(2)[1]), ["13", "NotOlderThan", ""]);
+    scene.send(bookmark(77));
+    assert_eq!(wants(&scene.await_lists(3)[2]), ["77", "NotOlderThan", ""]);
+    // What an event says of the time before a list does not lead back there.
+    scene.lists(|_, _| list(90, &[("a", 5)]));
+    scene.await_lists(4);
+    await_state(&exporter, "the list", &[("a", 5)]);
+    scene.send(put("b", 80));
+    scene.send(bookmark(81));
+    scene.send(put("c", 89));
+    assert_eq!(wants(&scene.await_lists(5)[4]), ["90", "NotOlderThan", ""]);
+    assert_eq!(wants(&scene.await_lists(6)[5]), ["90", "NotOlderThan", ""]);
+    assert_eq!(scene.asked(true).len(), 1, "the same watch all the while");
+    assert_eq!(shown(&exporter.metrics()), state(&[("a", 5)]));
+}
+
+#[test]
+fn without_watches_every_list_is_the_newest() {
+    let scene = Scene::new();
+    let _exporter = scene.exporter("polling_interval: 300ms\nwatch: false\n");
+    for list in scene.await_lists(3) {
+        assert_eq!(wants(&list), NEWEST);
+    }
+    assert_eq!(scene.asked(true).len(), 0);
+}
+
+#[test]
+fn a_cache_that_is_behind_is_passed_by() {
+    let scene = Scene::new();
+    scene.lists(|request, _| match version_asked(request).as_str() {
+        "0" => list(10, &[("a", 5)]),
+        "" => list(60, &[("a", 55)]),
+        _ => Answer::json(
+            504,
+            &json!({
+                "kind": "Status", "status": "Failure", "code": 504, "reason": "Timeout",
+                "message": "Too large resource version: 50, current: 20",
+                "details": {"causes": [{"reason": "ResourceVersionTooLarge"}], "retryAfterSeconds": 1},
+            }),
+        ),
+    });
+    let exporter = scene.followed(&["x"]);
+    scene.send(put("a", 50));
+    await_state(&exporter, "an event", &[("a", 50)]);
+    scene.send(b"garbage\n".to_vec());
+    await_state(&exporter, "the newest list", &[("a", 55)]);
+    let lists: Vec<_> = scene.asked(false).iter().map(wants).collect();
+    assert_eq!(lists[1..], [["50", "NotOlderThan", ""].map(str::to_owned), NEWEST.map(str::to_owned)]);
+    assert_eq!(version_asked(&scene.await_watches(2)[1]), "60");
+    let metrics = exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
+    assert_eq!(errors(&metrics, ""), errors(&metrics, "bad_answer"), "the detour is no failure");
+}
