@@ -165,10 +165,10 @@ fn scalar(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// `aud` (RFC 7519, section 4.1.3): one text, or the texts of a list with commas between them.
+/// `aud` (RFC 7519, section 4.1.3): one text, or the texts of a list with commas between them; nothing else.
 fn joined(value: &str) -> Cow<'_, str> {
     if !value.starts_with('[') {
-        return scalar(value);
+        return json::string(value).unwrap_or_default();
     }
     let mut all = String::new();
     let mut first = true;
@@ -268,10 +268,10 @@ mod tests {
             (r#""""#, ""),
         ] {
             let text = format!(
-                r#"{{"iss":{value},"sub":{value},"jti":{value},"name":{value},"email":{value},"aud":{value},"extra":{value}}}"#
+                r#"{{"iss":{value},"sub":{value},"jti":{value},"name":{value},"email":{value},"extra":{value}}}"#
             );
             let claims = read(&text);
-            for found in [&claims.issuer, &claims.subject, &claims.id, &claims.name, &claims.email, &claims.audience] {
+            for found in [&claims.issuer, &claims.subject, &claims.id, &claims.name, &claims.email] {
                 assert_eq!(found, wanted, "{text}");
             }
         }
@@ -287,6 +287,11 @@ mod tests {
             ("[]", ""),
             (r#"["a",1,null,["x"],"b"]"#, "a,b"),
             (r#"["","b"]"#, ",b"),
+            (r#""a b""#, "a b"),
+            ("7", ""),
+            ("true", ""),
+            ("null", ""),
+            ("{}", ""),
         ] {
             assert_eq!(read(&format!(r#"{{"aud":{value}}}"#)).audience, wanted, "{value}");
         }

@@ -1,18 +1,46 @@
 //! Label sets in the text format, written once when a token is read and sent as they are at every scrape.
 //! (Prometheus, "Exposition formats", text-based format: label values escape `\`, `"` and the line feed.)
 
+use std::borrow::Cow;
+
 /// A label value longer than this is cut: claims may be megabytes, and every scrape would carry them.
 pub const MAX_LABEL_BYTES: usize = 512;
 
 /// What a cut value ends in; it counts towards [`MAX_LABEL_BYTES`].
 const ELLIPSIS: &str = "…";
 
-/// Appends `name="value"`, escaped and cut.
+/// Appends `name="value"`, escaped and cut, and without a token in it.
 pub fn push_label(set: &mut String, name: &str, value: &str) {
     set.push_str(name);
     set.push_str("=\"");
-    push_value(set, value);
+    push_value(set, &without_tokens(value));
     set.push('"');
+}
+
+/// The text with `…` in the place of each token. People put tokens where names belong: into the annotation, as a member of a
+/// document, into another token's claim.
+pub fn without_tokens(text: &str) -> Cow<'_, str> {
+    // Of a header as every library writes it: `{"` in base64url. Shorter than this is nothing that could be used.
+    const START: &[u8] = b"eyJ";
+    const LEAST: usize = 20;
+    let mut found = memchr::memmem::find_iter(text.as_bytes(), START).peekable();
+    if found.peek().is_none() {
+        return Cow::Borrowed(text);
+    }
+    let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+=".contains(byte);
+    let (mut kept, mut from) = (String::new(), 0);
+    for start in found {
+        let rest = text.as_bytes().get(start..).unwrap_or_default();
+        let length = rest.iter().position(|byte| !belongs(byte)).unwrap_or(rest.len());
+        let dots = memchr::memchr_iter(b'.', rest.get(..length).unwrap_or_default()).count();
+        if start >= from && dots >= 2 && length >= LEAST {
+            kept.push_str(text.get(from..start).unwrap_or_default());
+            kept.push_str(ELLIPSIS);
+            from = start + length;
+        }
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(kept)
 }
 
 fn push_value(set: &mut String, value: &str) {
@@ -84,6 +112,17 @@ mod tests {
         assert_eq!(cut, format!("{}…", "x".repeat(509)));
         let cut = read_back(&label(&"é".repeat(400)));
         assert_eq!(cut, format!("{}…", "é".repeat(254)));
+    }
+
+    #[test]
+    fn no_token_gets_into_a_label() {
+        let token = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl";
+        assert_eq!(label(token), "a=\"…\"");
+        assert_eq!(label(&format!("doc.json/{token}/{token}x y")), "a=\"doc.json/…/… y\"");
+        assert_eq!(label(&format!("é{token}é")), "a=\"é…é\"");
+        for harmless in ["eyJ", "keyJar.a.b", "eyJhbGciOiJub25lIn0", "a.eyJ.c"] {
+            assert_eq!(label(harmless), format!("a=\"{harmless}\""));
+        }
     }
 
     proptest! {

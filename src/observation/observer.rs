@@ -1,6 +1,7 @@
 //! From a Secret to what is kept of it.
 
 use super::document::{self, DocumentFault};
+use super::label_set::without_tokens;
 use super::token::location;
 use super::view::ValueFault;
 use super::{Bounds, DataValue, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView, TokenError, TokenObservation};
@@ -111,8 +112,8 @@ impl Drop for Observer {
 struct Findings<'a> {
     secret: &'a SecretView<'a>,
     bounds: Bounds,
-    tokens: Vec<(Box<str>, TokenObservation)>,
-    errors: Vec<(Box<str>, TokenError)>,
+    tokens: Vec<TokenObservation>,
+    errors: Vec<TokenError>,
     places: usize,
     overflown: bool,
 }
@@ -144,7 +145,7 @@ impl<'a> Findings<'a> {
         let location = location(self.secret.namespace, self.secret.name, key);
         let token = TokenObservation::new(jwt, &location, self.bounds, text);
         let joined = token.joined;
-        self.tokens.push((key.into(), token));
+        self.tokens.push(token);
         if jwt.token_type == TokenType::Jwe {
             self.beside(key, Reason::Encrypted, "an encrypted token (JWE): its claims cannot be read".into());
         }
@@ -176,7 +177,7 @@ impl<'a> Findings<'a> {
 
     fn beside(&mut self, key: &str, reason: Reason, detail: String) {
         let location = location(self.secret.namespace, self.secret.name, key);
-        self.errors.push((key.into(), TokenError { location: location.into(), reason, detail: detail.into() }));
+        self.errors.push(TokenError { location: location.into(), reason, detail: detail.into() });
     }
 
     fn into_observation(mut self, secret: &SecretView<'_>) -> SecretObservation {
@@ -185,22 +186,23 @@ impl<'a> Findings<'a> {
             let detail = format!("only the first {most} tokens of this Secret are shown (max_tokens_per_secret)");
             self.beside("", Reason::TooManyTokens, detail);
         }
-        self.tokens.sort_by(|(a, _), (b, _)| a.cmp(b));
-        // A place named twice (a repeated member): the last one counts.
+        // A location begins with its key. Two that are the same to the letter (a repeated member, two keys that were cut to
+        // the same) would be one sample twice: the last one counts.
+        self.tokens.sort_by(|a, b| a.location().cmp(b.location()));
         self.tokens.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
+            let same = next.location() == kept.location();
             if same {
                 std::mem::swap(next, kept);
             }
             same
         });
-        self.errors.sort_by(|(a, left), (b, right)| (a, left.reason).cmp(&(b, right.reason)));
-        self.errors.dedup_by(|(a, left), (b, right)| a == b && left.reason == right.reason);
+        self.errors.sort_by(|a, b| (&a.location, a.reason).cmp(&(&b.location, b.reason)));
+        self.errors.dedup_by(|a, b| a.location == b.location && a.reason == b.reason);
         SecretObservation {
             namespace: secret.namespace.into(),
             name: secret.name.into(),
-            tokens: self.tokens.into_iter().map(|(_, token)| token).collect(),
-            errors: self.errors.into_iter().map(|(_, error)| error).collect(),
+            tokens: self.tokens.into(),
+            errors: self.errors.into(),
             version: secret.version,
         }
     }
@@ -234,7 +236,7 @@ fn keys_of(secret: &SecretView<'_>) -> String {
     if secret.data.is_empty() {
         return "it has no data".into();
     }
-    let names: Vec<&str> = secret.data.iter().take(SHOWN).map(|(key, _)| &**key).collect();
+    let names: Vec<_> = secret.data.iter().take(SHOWN).map(|(key, _)| without_tokens(key)).collect();
     let more = if secret.data.len() > SHOWN { ", …" } else { "" };
     format!("it has: {}{more}", names.join(", "))
 }
@@ -357,6 +359,33 @@ mod tests {
             &[],
             &[("", "too_many_tokens"), ("a", "missing_key"), ("b", "missing_key"), ("c", "missing_key")],
         );
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_a_name_is_not_shown() {
+        let secret = token(r#"{"sub":"hunter2"}"#);
+        let nested = token(&format!(r#"{{"sub":"{secret}","name":"x {secret}"}}"#));
+        let document = format!(r#"{{"{secret}":"{}"}}"#, token("{}"));
+        for (annotation, data) in [
+            (Some(secret.as_str()), vec![("a", "x")]),
+            (Some("b"), vec![(secret.as_str(), "x")]),
+            (None, vec![(secret.as_str(), "x")]),
+            (None, vec![("k", document.as_str())]),
+            (None, vec![("k", nested.as_str())]),
+        ] {
+            let shown = format!("{:?}", observe(annotation, &data, true).unwrap());
+            let middle = secret.split('.').nth(1).unwrap();
+            assert!(!shown.contains(middle) && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn places_that_are_cut_to_the_same_text_count_once() {
+        let (t, long) = (token("{}"), "x".repeat(600));
+        let document =
+            format!(r#"{{"{long}1":"{t}","{long}2":"{t}","{long}3":"eyJ4IjoxfQ.e30.","{long}4":"eyJ4IjoxfQ.e30."}}"#);
+        let observation = observe(None, &[("k", &document)], true).unwrap();
+        assert_eq!((observation.tokens.len(), observation.errors.len()), (1, 1), "{observation:?}");
     }
 
     #[test]
