@@ -133,17 +133,13 @@ impl<'a> Text<'a> {
     }
 
     fn sample(&mut self, name: &str, labels: &[&str], value: i64) {
-        self.sample_of(name, labels, itoa::Buffer::new().format(value));
-    }
-
-    fn sample_of(&mut self, name: &str, labels: &[&str], value: &str) {
         self.push(name);
         self.push("{");
         for part in labels {
             self.push(part);
         }
         self.push("} ");
-        self.push(value);
+        self.push(itoa::Buffer::new().format(value));
         self.push("\n");
     }
 
@@ -155,11 +151,19 @@ impl<'a> Text<'a> {
         value: impl Fn(&TokenObservation) -> Option<i64>,
     ) -> io::Result<()> {
         let tokens = snapshot.detailed_tokens().filter_map(|token| value(token).map(|value| (token, value)));
+        // Here is where a scrape spends its time: as few pieces a sample as can be.
+        let begin = format!("{}{{", family.name);
+        let mut end = String::new();
         self.family(family, tokens, |text, (token, value)| {
-            let mut digits = itoa::Buffer::new();
-            let value = digits.format(value);
+            end.clear();
+            end.push_str("} ");
+            end.push_str(itoa::Buffer::new().format(value));
+            end.push('\n');
+            let (head, tail) = (token.head(), token.tail());
             for series in token.series() {
-                text.sample_of(family.name, &[token.head(), series, token.location(), ",", token.tail()], value);
+                for part in [&begin, head, series, tail, &end] {
+                    text.push(part);
+                }
             }
         })
     }

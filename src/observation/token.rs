@@ -69,8 +69,9 @@ impl fmt::Debug for TokenError {
 
 /// One token: its labels as they go out, and its times.
 ///
-/// The text holds, one after the other, `algorithm="…",` · the labels from `audience` to `name` · the location · `subject` ·
-/// and per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains.
+/// The text holds, one after the other, `algorithm="…",` · the labels from `audience` to `name` · the location · `,` and
+/// `subject` · and per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains. A sample
+/// is then made of three pieces of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenObservation {
     text: Box<str>,
@@ -124,6 +125,7 @@ impl TokenObservation {
         let head_end = text.len();
         text.push_str(location);
         let location_end = text.len();
+        text.push(',');
         push_label(text, "subject", &claims.subject);
         let tail_end = text.len();
 
@@ -176,10 +178,10 @@ impl TokenObservation {
         self.part(self.head_end, self.location_end)
     }
 
-    /// `subject="…"`
+    /// The labels behind `scope`: the location, a comma, and `subject="…"`
     #[must_use]
     pub fn tail(&self) -> &str {
-        self.part(self.location_end, self.tail_end)
+        self.part(self.head_end, self.tail_end)
     }
 
     /// Per series `role="…",scope="…",`.
@@ -232,7 +234,7 @@ mod tests {
         assert_eq!(token.algorithm(), r#"algorithm="RS256","#);
         assert_eq!(token.head(), r#"algorithm="RS256",audience="aud",email="e",id="i",issuer="iss",name="n\n","#);
         assert_eq!(token.location(), r#"secret_key="k",secret_name="s",secret_namespace="ns""#);
-        assert_eq!(token.tail(), r#"subject="s""#);
+        assert_eq!(token.tail(), r#"secret_key="k",secret_name="s",secret_namespace="ns",subject="s""#);
         assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="",scope="","#]);
     }
 

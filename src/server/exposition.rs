@@ -29,7 +29,7 @@ pub(super) fn respond(request: Request, snapshot: &Arc<Snapshot>, shown: &Shown)
     let mut body = Chunked(&mut *out);
     let now = UnixSeconds::now();
     if zipped {
-        gzip::write(snapshot, &shown.own, now, &shown.lasting, &mut body)?;
+        gzip::write_gzip(snapshot, &shown.own, now, &shown.lasting, &mut body)?;
     } else {
         encode(snapshot, &shown.own, now, &mut body)?;
     }

@@ -26,7 +26,7 @@ const PIECE: usize = 32 * 1024;
 
 /// The lasting part of one snapshot, compressed.
 #[derive(Default)]
-pub(super) struct Lasting {
+pub struct Lasting {
     last: Mutex<(Weak<Snapshot>, Arc<Segment>)>,
 }
 
@@ -56,11 +56,11 @@ impl Lasting {
     }
 }
 
-/// Writes the exposition as one gzip member.
+/// Writes the exposition as one gzip member. `lasting` is kept from one scrape to the next.
 ///
 /// # Errors
 /// Those of `out`.
-pub(super) fn write(
+pub fn write_gzip(
     snapshot: &Arc<Snapshot>,
     own: &OwnMetrics,
     now: UnixSeconds,

@@ -9,6 +9,8 @@ mod gzip;
 mod pages;
 mod route;
 
+pub use gzip::{Lasting, write_gzip};
+
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::Snapshot;
@@ -27,14 +29,14 @@ pub struct Shown {
     own: OwnMetrics,
     /// Of this program, for the page.
     version: &'static str,
-    lasting: gzip::Lasting,
+    lasting: Lasting,
 }
 
 impl Shown {
     /// Nothing has been scraped yet.
     #[must_use]
     pub fn new(snapshot: Arc<Published<Snapshot>>, own: OwnMetrics, version: &'static str) -> Self {
-        Self { snapshot, own, version, lasting: gzip::Lasting::default() }
+        Self { snapshot, own, version, lasting: Lasting::default() }
     }
 }
 

@@ -1,0 +1,81 @@
+//! The program under measurement. `JWT_EXPORTER` names another binary of it, the static one for instance.
+
+use super::seed::Cluster;
+use super::support::http;
+use super::support::process::{self, Process};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Longer than any step of it takes, and short beside what is measured.
+const PAUSE: Duration = Duration::from_millis(2);
+
+pub struct Exporter {
+    process: Process,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Exporter {
+    /// Starts it with what `config` adds, and does not wait.
+    pub fn start(cluster: &Cluster, config: &str) -> Self {
+        let folder = process::folder("bench-exporter");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, process::free_port()));
+        let kubeconfig = cluster.plane().admin_kubeconfig().write(folder.path());
+        let file = folder.path().join("config.yaml");
+        let kubeconfig = kubeconfig.display();
+        std::fs::write(&file, format!("address: \"{address}\"\nkubeconfig_path: {kubeconfig}\n{config}")).unwrap();
+        let program = std::env::var_os("JWT_EXPORTER").unwrap_or_else(|| env!("CARGO_BIN_EXE_jwt-exporter").into());
+        let mut command = Command::new(program);
+        command.arg("-config").arg(&file).args(["-level", "debug"]);
+        Self { process: Process::start(command), address, _folder: folder }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/metrics", self.address)
+    }
+
+    pub fn wait_until_ready(&self) {
+        self.wait("readiness", || http::get(self.address, "/readyz").is_ok_and(|answer| answer.status == 200));
+    }
+
+    /// Waits until so many polls have ended well, without a request to the program.
+    pub fn wait_for_polls(&self, polls: usize) {
+        self.wait("polls", || self.process.output().matches(" Secrets, read in ").count() >= polls);
+    }
+
+    fn wait(&self, awaited: &str, there: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !there() {
+            assert!(begun.elapsed() < LIMIT, "{awaited}: not within {LIMIT:?}:\n{}", self.process.last_lines(40));
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// One plain scrape.
+    pub fn scrape(&self) -> String {
+        http::get(self.address, "/metrics").unwrap().text()
+    }
+
+    /// The most that was ever resident, in bytes.
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// What is resident now, in bytes.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}

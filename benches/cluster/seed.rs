@@ -1,0 +1,128 @@
+//! A cluster with a known number of tokens in fifty namespaces.
+
+use super::rivals;
+use super::support::api_client::Secret;
+use super::support::control_plane::{ControlPlane, Settings};
+use super::support::token;
+use serde_json::json;
+use std::process::Command;
+use std::time::Instant;
+
+const NAMESPACES: usize = 50;
+
+/// So many Secrets are made in memory before they are written.
+const BATCH: usize = 500;
+
+pub struct Cluster {
+    plane: ControlPlane,
+    ca: tempfile::NamedTempFile,
+    tokens: usize,
+    helm: usize,
+    without: usize,
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let plane = ControlPlane::start(Settings::default());
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca.path(), plane.ca_pem()).unwrap();
+        for number in 0..NAMESPACES {
+            plane.admin().create_namespace(&namespace(number), &[]);
+        }
+        Self { plane, ca, tokens: 0, helm: 0, without: 0 }
+    }
+
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// All Secrets that there are.
+    pub fn secrets(&self) -> usize {
+        self.tokens + self.helm + self.without
+    }
+
+    /// Adds tokens up to this number.
+    pub fn hold_tokens(&mut self, count: usize) {
+        self.put("tokens", self.tokens, count, |number| with_token(number, 2_000_000_000 + number));
+        self.tokens = self.tokens.max(count);
+    }
+
+    /// Adds releases up to this number: base64 of base64 of gzip, 130 KB each as they stand in a list.
+    pub fn hold_helm_releases(&mut self, count: usize) {
+        self.put("Helm releases", self.helm, count, |number| {
+            Secret::new(&namespace(number), &format!("sh.helm.release.v1.app-{number:05}.v1"))
+                .kind("helm.sh/release.v1")
+                .label("owner", "helm")
+                .data("release", token::base64url(&noise(number as u64, 73_000)))
+        });
+        self.helm = self.helm.max(count);
+    }
+
+    /// Puts something else into the Secrets of all tokens from this number on.
+    pub fn keep_tokens(&mut self, count: usize) {
+        self.put("Secrets without a token", count, self.tokens, |number| {
+            Secret::new(&namespace(number), &name(number)).data("password", "correct horse battery staple".repeat(30))
+        });
+        self.without += self.tokens - count;
+        self.tokens = count;
+    }
+
+    fn put(&self, what: &str, from: usize, to: usize, make: impl Fn(usize) -> Secret) {
+        if from >= to {
+            return;
+        }
+        let begun = Instant::now();
+        for start in (from..to).step_by(BATCH) {
+            let batch: Vec<Secret> = (start..to.min(start + BATCH)).map(&make).collect();
+            self.plane.admin().put_secrets(&batch);
+        }
+        eprintln!("seeded {} {what} in {:.0} s", to - from, begun.elapsed().as_secs_f64());
+    }
+
+    /// Gives one token another expiry. Returns when the API server has answered.
+    pub fn rotate(&self, number: usize, expires: usize) {
+        self.plane.admin().put_secret(&with_token(number, expires));
+    }
+
+    /// curl of the list that the exporter starts with; `query` stands before the resource version and ends with `&`.
+    pub fn curl_list(&self, query: &str) -> Command {
+        let ca = self.ca.path().display().to_string();
+        let authorization = format!("Authorization: Bearer {}", self.plane.admin_token());
+        let url = format!("{}/api/v1/secrets?{query}resourceVersion=0", self.plane.url());
+        rivals::curl(&["--cacert", &ca, "-H", &authorization, &url])
+    }
+}
+
+fn namespace(number: usize) -> String {
+    format!("team-{:02}", number % NAMESPACES)
+}
+
+fn name(number: usize) -> String {
+    format!("service-{number:06}-token")
+}
+
+/// Two roles: two series in each of the detailed families.
+fn with_token(number: usize, expires: usize) -> Secret {
+    let claims = json!({
+        "iss": "https://issuer.example/realms/platform", "sub": format!("service-{number:06}"), "aud": ["api"],
+        "exp": expires, "iat": 1_750_000_000, "nbf": 1_750_000_000, "jti": format!("6f0c2a4e-{number:012}"),
+        "name": format!("Service {number}"), "email": format!("service-{number}@example.com"),
+        "scope": "read", "roles": ["reader", "writer"],
+    });
+    Secret::new(&namespace(number), &name(number))
+        .label("monitor.jwt.io/monitoring", "true")
+        .annotation("jwt-exporter/secret-key", "token")
+        .data("token", token::hs256(&claims))
+}
+
+/// Bytes that nothing compresses (Marsaglia's xorshift).
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ (seed + 1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(length).collect()
+}
