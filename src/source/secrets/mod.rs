@@ -13,6 +13,8 @@
 
 mod holdings;
 mod listing;
+#[cfg(test)]
+mod model_tests;
 mod stream;
 mod watching;
 
