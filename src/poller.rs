@@ -358,7 +358,10 @@ mod tests {
     use super::*;
     use crate::metrics::BuildInfo;
     use crate::observation::{Reason, SecretObservation, TokenError};
+    use crate::source::secrets::StreamNews;
     use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
 
     /// Answers from a script; panics where it has nothing more to say.
     struct Scripted(VecDeque<Result<Held, &'static str>>, Held);
@@ -377,9 +380,32 @@ mod tests {
                 reason,
                 message: reason.into(),
                 retry_after: None,
-                needs_operator: false,
+                needs_operator: reason == "forbidden",
             })?;
             Ok(())
+        }
+    }
+
+    /// Every event changes something; counts how often it is asked what it holds.
+    struct Lively(Held, Arc<AtomicUsize>);
+
+    impl Source for Lively {
+        fn name(&self) -> &str {
+            "lively"
+        }
+
+        fn held(&self) -> &Held {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            &self.0
+        }
+
+        fn poll(&mut self) -> Result<(), PollError> {
+            Ok(())
+        }
+
+        fn receive(&mut self, event: StreamEvent) -> Followed {
+            self.0 = broken_secret(&event.opening.to_string());
+            Followed::Changed
         }
     }
 
@@ -437,6 +463,47 @@ mod tests {
             ],
         );
         assert!(published.load().ready().is_ok());
+    }
+
+    #[test]
+    fn a_flood_of_events_is_published_in_few_snapshots() {
+        const EVENTS: u64 = 5_000;
+        let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
+        let published = Arc::new(Published::new(Snapshot::default()));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let source = Box::new(Lively(Held::new(), Arc::clone(&asked)));
+        let hour = Duration::from_secs(3600);
+        let poller = Poller::new(vec![source], hour, 100, own.clone(), Arc::clone(&published));
+        let (news, messages) = mpsc::sync_channel(4);
+        let flood = std::thread::spawn(move || {
+            for opening in 1..=EVENTS {
+                let what = StreamNews::Line(Vec::new());
+                news.send(Message::News(0, StreamEvent { stream: 0, opening, what })).unwrap();
+            }
+            news.send(Message::Stop).unwrap();
+        });
+        poller.run(&messages);
+        flood.join().unwrap();
+        assert!(exposition(&published, &own).contains(&format!("secret_name=\"{EVENTS}\"")), "the last state shows");
+        let shown = asked.load(Ordering::SeqCst);
+        assert!((2..100).contains(&shown), "{shown} times");
+    }
+
+    #[test]
+    fn a_refusal_after_a_long_absence_is_soon_tried_again() {
+        let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
+        let published = Arc::new(Published::new(Snapshot::default()));
+        let reasons = [["connect"; 8].as_slice(), &["forbidden"; 8], &["connect"]].concat();
+        let source = Box::new(Scripted(reasons.into_iter().map(Err).collect(), Held::new()));
+        let mut poller = Poller::new(vec![source], Duration::from_secs(3600), 100, own, published);
+        let mut wait = || {
+            poller.sources[0].due = Instant::now();
+            // A jitter of a fifth at most is cut off.
+            (poller.poll_due().as_secs_f64() / 1.2).ceil() as u64
+        };
+        let waits: Vec<u64> = (0..17).map(|_| wait()).collect();
+        assert_eq!((waits[7], waits[8], waits[16]), (9, 1, 1), "{waits:?}");
+        assert!(waits[15] >= 50, "{waits:?}");
     }
 
     #[test]

@@ -161,7 +161,9 @@ impl<R: Read> Lines<R> {
             return Err(LineError::TooLong);
         }
         if self.buffer.len() < self.end + READ_BYTES {
-            self.buffer.resize((self.end * 2).max(READ_BYTES), 0);
+            // Twice as much, and never more than the longest line needs.
+            let doubled = (self.end * 2).min(MAX_OBJECT_BYTES);
+            self.buffer.resize(doubled.max(self.end + READ_BYTES), 0);
         }
         let room = self.buffer.get_mut(self.end..).unwrap_or_default();
         loop {

@@ -13,6 +13,8 @@
 
 mod holdings;
 mod listing;
+#[cfg(test)]
+mod model_tests;
 mod stream;
 mod watching;
 
@@ -51,7 +53,6 @@ pub struct SecretsSource {
     holdings: Holdings,
     /// The next list must show the newest state.
     distrust_cache: bool,
-    told_denied: bool,
     trusted_until: Option<Instant>,
 }
 
@@ -78,7 +79,6 @@ impl SecretsSource {
             streams: selectors.into_iter().map(|selector| Stream::new(selector, State::Polled)).collect(),
             holdings: Holdings::default(),
             distrust_cache: false,
-            told_denied: false,
             trusted_until: None,
         }
     }
@@ -198,7 +198,7 @@ impl SecretsSource {
             WatchEvent::Deleted(object) => self.changed(number, object, true),
             WatchEvent::Bookmark(version) => {
                 if let Some(stream) = self.streams.get_mut(number) {
-                    stream.position = version;
+                    stream.advance(version);
                 }
                 Followed::Nothing
             }
@@ -218,7 +218,7 @@ impl SecretsSource {
         };
         let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
         if let Some(version) = resource_version(object) {
-            stream.position = version;
+            stream.advance(version);
         }
         if secret.version < UNORDERED && secret.version <= stream.listed_at {
             // It happened before the list, which shows what came of it.
@@ -253,11 +253,16 @@ impl SecretsSource {
         // 405: something before the API server that knows no watches.
         if error.reason() == Reason::Forbidden || error.status() == Some(405) {
             stream.state = State::Denied;
-            if !std::mem::replace(&mut self.told_denied, true) {
+            let from_cache = stream.from_cache;
+            let told = self.streams.iter().any(|stream| stream.told_denied);
+            if let Some(stream) = self.streams.get_mut(number) {
+                stream.told_denied = true;
+            }
+            if !told {
                 log::info!("{}: changes show at the next poll only, since watching is not allowed: {error}", self.name);
             }
             // A list from a cache has nothing that brings it up to date now.
-            return if stream.from_cache { Followed::Relist } else { Followed::Nothing };
+            return if from_cache { Followed::Relist } else { Followed::Nothing };
         }
         stream.state = State::Idle;
         Followed::Failed(PollError::from(error.clone()))
@@ -306,6 +311,7 @@ impl Source for SecretsSource {
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let StreamEvent { stream: number, opening, what } = event;
+        let watches = self.streams.len().min(MOST_WATCHES);
         let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.opening == opening) else {
             return Followed::Nothing;
         };
@@ -316,12 +322,12 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
-                self.told_denied = false;
+                stream.told_denied = false;
                 self.trusted_until = Some(Instant::now() + TRUST);
                 Followed::Nothing
             }
             StreamNews::Ended => {
-                stream.pause(Instant::now());
+                stream.pause(Instant::now(), watches);
                 Followed::Nothing
             }
             StreamNews::Line(line) => self.line(number, &line),

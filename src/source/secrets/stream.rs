@@ -44,6 +44,8 @@ pub(super) struct Stream {
     pub(super) opening: u64,
     /// Tells the thread of the last opening that nobody listens any more.
     pub(super) cancelled: Arc<AtomicBool>,
+    /// It was told that this one may not be watched.
+    pub(super) told_denied: bool,
     opened: Instant,
     short_lives: u32,
 }
@@ -58,6 +60,7 @@ impl Stream {
             from_cache: false,
             opening: 0,
             cancelled: Arc::default(),
+            told_denied: false,
             opened: Instant::now(),
             short_lives: 0,
         }
@@ -68,6 +71,15 @@ impl Stream {
         self.from_cache = from_cache;
         self.listed_at = resource_version.parse().unwrap_or(0);
         self.position = resource_version;
+    }
+
+    /// Everything up to this resource version is known. Events that waited while a list was read do not lead back behind it.
+    pub(super) fn advance(&mut self, resource_version: String) {
+        let number = |version: &str| version.parse::<u64>().ok();
+        let (known, told) = (number(&self.position), number(&resource_version));
+        if known.zip(told).is_none_or(|(known, told)| known < told) {
+            self.position = resource_version;
+        }
     }
 
     /// A new opening: its number, and its flag.
@@ -85,13 +97,18 @@ impl Stream {
         self.cancelled = Arc::default();
     }
 
-    /// An open watch has ended: it is paused, for longer each time that it lived for a moment only.
-    pub(super) fn pause(&mut self, now: Instant) {
+    /// An open watch has ended: it is paused, for longer each time that it lived for a moment only. All `watches` of the
+    /// source together then open less than one a second.
+    pub(super) fn pause(&mut self, now: Instant, watches: usize) {
         let short = now.saturating_duration_since(self.opened) < SHORT;
         self.short_lives = if short { self.short_lives.saturating_add(1) } else { 0 };
         let (first, longest) = PAUSES;
         let doublings = self.short_lives.saturating_sub(1).min(10);
-        self.state = State::Paused { until: now + first.saturating_mul(1 << doublings).min(longest) };
+        let mut pause = first.saturating_mul(1 << doublings).min(longest);
+        if doublings > 0 {
+            pause = pause.max(Duration::from_secs(watches.try_into().unwrap_or(u64::MAX)));
+        }
+        self.state = State::Paused { until: now + pause };
     }
 }
 
@@ -109,19 +126,30 @@ mod tests {
     fn a_watch_that_ends_at_once_is_opened_more_and_more_slowly() {
         let start = Instant::now();
         let mut stream = Stream::new(String::new(), State::Idle);
-        let mut pause = |opened: u64, lived: u64| {
+        let mut pause = |opened: u64, lived: u64, watches: usize| {
             let opened = start + Duration::from_secs(opened);
             let ended = opened + Duration::from_secs(lived);
             stream.open(opened);
-            stream.pause(ended);
+            stream.pause(ended, watches);
             let State::Paused { until } = stream.state else { panic!("{:?}", stream.state) };
             until.duration_since(ended).as_secs()
         };
         assert_eq!(
-            [pause(0, 0), pause(1, 1), pause(2, 9), pause(3, 0), pause(4, 0), pause(5, 0)],
+            [pause(0, 0, 1), pause(1, 1, 1), pause(2, 9, 1), pause(3, 0, 1), pause(4, 0, 1), pause(5, 0, 1)],
             [1, 2, 4, 8, 10, 10]
         );
-        assert_eq!([pause(100, 3000), pause(4000, 0)], [1, 1]);
+        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32), pause(4000, 0, 32), pause(4001, 0, 32)], [32, 1, 1, 32]);
+    }
+
+    #[test]
+    fn a_position_never_goes_back() {
+        let mut stream = Stream::new(String::new(), State::Idle);
+        let mut positions = Vec::new();
+        for version in ["9", "10", "8", "", "x", "7"] {
+            stream.advance(version.to_owned());
+            positions.push(stream.position.clone());
+        }
+        assert_eq!(positions, ["9", "10", "10", "", "x", "7"], "only numbers have an order");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::kubernetes::watch::{LineError, Lines};
 use crate::kubernetes::{ApiRequest, Cluster, Query, RequestError, Verb};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -65,9 +66,10 @@ impl Watch {
     }
 
     fn run(self) {
-        let end = match self.follow() {
-            Ok(()) => StreamNews::Ended,
-            Err(error) => StreamNews::Failed(error),
+        // A panic in a dependency must not leave a stream that looks open and is deaf.
+        let end = match catch_unwind(AssertUnwindSafe(|| self.follow())) {
+            Ok(Ok(())) | Err(_) => StreamNews::Ended,
+            Ok(Err(error)) => StreamNews::Failed(error),
         };
         if !self.is_cancelled() {
             self.tell(end);

@@ -53,8 +53,9 @@ fn a_token_that_is_rotated_in_mid_watch() {
     // Too late.
     only_knows(&scene, "third");
     scene.close_watches();
-    let during = exporter.wait_for_metrics("failures", |metrics| errors(metrics, "unauthorized") >= 2.0);
-    assert_eq!((up(&during), shown(&during)), (0.0, state(&[("a", 32)])));
+    let during = exporter.wait_for_metrics("failures", |metrics| up(metrics) == 0.0);
+    assert_eq!(shown(&during), state(&[("a", 32)]));
+    assert_eq!(errors(&during, ""), errors(&during, "unauthorized"));
     assert_eq!(last_success(&during), last_success(&metrics));
     assert_eq!(exporter.log_lines("[ERROR]").len(), 1, "{}", exporter.log());
     std::fs::write(&token_file, "third").unwrap();
@@ -213,7 +214,7 @@ fn watches_that_are_refused_again_and_again() {
 /// There are never more requests than about one a second, and ever fewer; the source is down all the while.
 fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
     // The first list and watch of each selector, and the first retry, are over before this begins.
-    const START: Duration = Duration::from_secs(3);
+    const START: Duration = Duration::from_millis(2500);
     const WINDOW: Duration = Duration::from_secs(12);
     let scene = Scene::new();
     scene.watches(|_, _| (refusal.answer)());
@@ -223,7 +224,9 @@ fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
     let asked = scene.server().requests();
     let (first, then) = (within(&asked, begun, START), within(&asked, begun + START, WINDOW));
     assert!((2..=12).contains(&then), "{then} requests");
-    assert!(first > 2 * selectors.len() && first <= 4 * selectors.len(), "{first} requests at first");
+    // A request that is cut off on a kept connection is sent once more on a new one.
+    let at_most = if refusal.name == "a cut" { 6 } else { 4 };
+    assert!(first > 2 * selectors.len() && first <= at_most * selectors.len(), "{first} requests at first");
     let during = exporter.metrics();
     assert_eq!(shown(&during), state(&[("a", 5)]));
     assert_eq!(exporter.log_lines("works again").len(), 0, "{}", exporter.log());
@@ -241,34 +244,38 @@ fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
 }
 
 #[test]
-fn a_list_that_is_asked_for_patience() {
-    for (code, reason) in [(429, "TooManyRequests"), (503, "ServiceUnavailable")] {
-        let scene = Scene::new();
-        scene.lists(move |request, _| match request.before {
-            0 => patient(code, reason),
-            _ => list(10, &[("a", 5)]),
-        });
-        let exporter = scene.exporter("");
-        let requests = scene.server().wait_for_requests(2, LIMIT);
-        assert!(requests[1].at - requests[0].at >= PATIENCE, "{code}");
-        await_state(&exporter, "the list", &[("a", 5)]);
-    }
+fn a_server_that_asks_for_patience_gets_it() {
+    std::thread::scope(|scope| {
+        for (code, reason) in [(429, "TooManyRequests"), (503, "ServiceUnavailable")] {
+            scope.spawn(move || a_list_has_patience(code, reason));
+            scope.spawn(move || a_watch_has_patience(code, reason));
+        }
+    });
 }
 
-#[test]
-fn a_watch_that_is_asked_for_patience() {
-    for (code, reason) in [(429, "TooManyRequests"), (503, "ServiceUnavailable")] {
-        let scene = Scene::new();
-        // The second of two asks for more patience than the first.
-        scene.watches(move |request, open| match (request.before < 4, request.query("labelSelector").as_deref()) {
-            (true, Some("x")) => refused(500, "InternalError"),
-            (true, _) => patient(code, reason),
-            _ => open.answer(request),
-        });
-        let exporter = scene.exporter("label_selectors: [x, y]\n");
-        let requests = scene.server().wait_for_requests(5, LIMIT);
-        let refusal = requests[2].at.max(requests[3].at);
-        assert!(requests[4].at - refusal >= PATIENCE - Duration::from_millis(100), "{code} {requests:?}");
-        exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
-    }
+fn a_list_has_patience(code: u16, reason: &'static str) {
+    let scene = Scene::new();
+    scene.lists(move |request, _| match request.before {
+        0 => patient(code, reason),
+        _ => list(10, &[("a", 5)]),
+    });
+    let exporter = scene.exporter("");
+    let requests = scene.server().wait_for_requests(2, LIMIT);
+    assert!(requests[1].at - requests[0].at >= PATIENCE, "{code}");
+    await_state(&exporter, "the list", &[("a", 5)]);
+}
+
+fn a_watch_has_patience(code: u16, reason: &'static str) {
+    let scene = Scene::new();
+    // One of the two asks for more patience than the other.
+    scene.watches(move |request, open| match (request.before < 4, request.query("labelSelector").as_deref()) {
+        (true, Some("x")) => refused(500, "InternalError"),
+        (true, _) => patient(code, reason),
+        _ => open.answer(request),
+    });
+    let exporter = scene.exporter("label_selectors: [x, y]\n");
+    let requests = scene.server().wait_for_requests(5, LIMIT);
+    let refusal = requests[2].at.max(requests[3].at);
+    assert!(requests[4].at - refusal >= PATIENCE - Duration::from_millis(100), "{code} {requests:?}");
+    exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
 }
