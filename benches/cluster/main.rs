@@ -190,7 +190,7 @@ fn every_secret(cluster: &Cluster, tokens: usize, table: &mut Table) {
     let exporter = Exporter::start(cluster, "label_selectors: []\npolling_interval: 15s\n");
     exporter.wait_until_ready();
     let text = exporter.scrape();
-    table.times("first complete scrape", &mut vec![begun.elapsed()], "curl of the list", &mut vec![listed], "");
+    table.times("first complete scrape", &mut [begun.elapsed()], "curl of the list", &mut [listed], "");
     assert_eq!(series(&text), 2 * tokens);
     exporter.wait_for_polls(2);
     let wanted = if tokens <= 100 { "< 12 MiB" } else { "< 36 MiB" };
