@@ -22,6 +22,7 @@ mod log;
 mod manifests;
 mod real_cluster;
 mod secrecy;
+mod signals;
 mod support_works;
 mod tidy;
 mod watch_faults;
