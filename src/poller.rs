@@ -410,7 +410,11 @@ mod tests {
     }
 
     fn broken_secret(name: &str) -> Held {
-        let error = TokenError { location: "secret_key=\"\"".into(), reason: Reason::NoToken, detail: "".into() };
+        let error = TokenError {
+            location: format!("secret_key=\"{name}\"").into(),
+            reason: Reason::NoToken,
+            detail: "".into(),
+        };
         let secret = SecretObservation {
             namespace: "ns".into(),
             name: name.into(),
@@ -484,7 +488,7 @@ mod tests {
         });
         poller.run(&messages);
         flood.join().unwrap();
-        assert!(exposition(&published, &own).contains(&format!("secret_name=\"{EVENTS}\"")), "the last state shows");
+        assert!(exposition(&published, &own).contains(&format!("secret_key=\"{EVENTS}\"")), "the last state shows");
         let shown = asked.load(Ordering::SeqCst);
         assert!((2..100).contains(&shown), "{shown} times");
     }
@@ -498,12 +502,11 @@ mod tests {
         let mut poller = Poller::new(vec![source], Duration::from_secs(3600), 100, own, published);
         let mut wait = || {
             poller.sources[0].due = Instant::now();
-            // A jitter of a fifth at most is cut off.
-            (poller.poll_due().as_secs_f64() / 1.2).ceil() as u64
+            poller.poll_due().as_secs_f64().round() as u64
         };
         let waits: Vec<u64> = (0..17).map(|_| wait()).collect();
-        assert_eq!((waits[7], waits[8], waits[16]), (9, 1, 1), "{waits:?}");
-        assert!(waits[15] >= 50, "{waits:?}");
+        assert!(waits[7] >= 10 && waits[15] >= 60, "{waits:?}");
+        assert!(waits[8] <= 1 && waits[16] <= 1, "{waits:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Watches in trouble: what is shown stays true or stays as it was, nothing is asked in a tight loop, and the source recovers
 //! by itself. The program runs against a scripted API server, and against a real one where it has to be restarted.
 
+mod again_and_again;
 mod endings;
 mod events;
 mod freshness;

@@ -1,0 +1,144 @@
+//! What goes wrong again and again is tried less and less often: never more than about one request a second.
+
+use super::*;
+
+#[test]
+fn everything_fails_and_nothing_is_asked_in_a_tight_loop() {
+    const WINDOW: Duration = Duration::from_secs(7);
+    let answers: [fn() -> Answer; 3] =
+        [|| Answer::status_object(500, "InternalError"), || Answer::raw(""), || Answer::status_object(504, "Timeout")];
+    std::thread::scope(|scope| {
+        for answer in answers {
+            scope.spawn(move || {
+                let scene = Scene::new();
+                let exporter = scene.followed(&["a", "b", "c", "d", "e"]);
+                scene.lists(move |_, _| answer());
+                scene.watches(move |_, _| answer());
+                let begun = Instant::now();
+                scene.close_watches();
+                scene.server().cut_connections();
+                std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
+                let count = within(&scene.server().requests(), begun, WINDOW);
+                assert!((2..=7).contains(&count), "{count} requests in 7 s");
+                let metrics = exporter.metrics();
+                assert_eq!((up(&metrics), shown(&metrics)), (0.0, state(&[("a", 5)])));
+            });
+        }
+    });
+}
+
+#[test]
+fn watches_that_end_at_once_again_and_again() {
+    let cut: fn(Vec<u8>) -> Answer = |event| {
+        let half = put("half", 99);
+        let first = format!("{:x}\r\n\r\n", event.len()).len() + event.len();
+        Answer::chunked(200, &[&event, &half]).cut_after(first + half.len() / 2)
+    };
+    let orderly: fn(Vec<u8>) -> Answer = |event| Answer::chunked(200, &[&event]);
+    std::thread::scope(|scope| {
+        for (selectors, end) in [(&["x"][..], orderly), (&["x"], cut), (&["a", "b", "c", "d", "e"], orderly)] {
+            scope.spawn(move || ends_at_once(selectors, end));
+        }
+    });
+}
+
+/// Every watch tells one change and ends. Nothing is lost, nothing is told twice, and no list is needed.
+fn ends_at_once(selectors: &[&str], end: fn(Vec<u8>) -> Answer) {
+    const WINDOW: Duration = Duration::from_secs(12);
+    let scene = Scene::new();
+    let mut told = 10;
+    scene.watches(move |_, _| {
+        told += 1;
+        end(put(&format!("secret-{told}"), told))
+    });
+    let exporter = scene.exporter(&format!("label_selectors: {selectors:?}\n"));
+    let begun = scene.server().wait_for_requests(1, LIMIT)[0].at;
+    std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
+    let (lists, watches) = (scene.asked(false), scene.asked(true));
+    assert_eq!(lists.len(), selectors.len(), "one for each: {lists:?}");
+    let early = within(&watches, begun, WINDOW / 4);
+    let late = within(&watches, begun + WINDOW / 4, 3 * WINDOW / 4);
+    assert!((1..=10).contains(&late), "{late} watches in nine seconds");
+    assert!(early > selectors.len() && early <= 3 * selectors.len(), "{early} watches at first");
+
+    if let [_] = selectors {
+        for (number, watch) in watches.iter().enumerate() {
+            assert_eq!(version_asked(watch), (10 + number).to_string(), "from where it was");
+        }
+    }
+    let metrics = exporter.wait_for_metrics("every change", |metrics| shown(metrics).len() > watches.len());
+    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, 0.0), "{}", exporter.log());
+}
+
+/// Each watch is answered so, while the lists are good.
+struct Refusal {
+    name: &'static str,
+    answer: fn() -> Answer,
+    /// The failure that it is; none if it only asks for a list.
+    reason: Option<&'static str>,
+}
+
+const REFUSALS: &[Refusal] = &[
+    Refusal { name: "410", answer: || Answer::status_object(410, "Expired"), reason: None },
+    Refusal { name: "410 as an event", answer: || Answer::chunked(200, &[&error_event(410, "Expired")]), reason: None },
+    Refusal { name: "500", answer: || Answer::status_object(500, "InternalError"), reason: Some("server_error") },
+    Refusal {
+        name: "500 as an event",
+        answer: || Answer::chunked(200, &[&error_event(500, "InternalError")]),
+        reason: Some("server_error"),
+    },
+    Refusal { name: "garbage", answer: || Answer::chunked(200, &[b"garbage\n"]), reason: Some("bad_answer") },
+    Refusal { name: "a cut", answer: || Answer::raw(""), reason: Some("cut_off") },
+    Refusal { name: "401", answer: || Answer::status_object(401, "Unauthorized"), reason: Some("unauthorized") },
+    Refusal {
+        name: "429",
+        answer: || Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]),
+        reason: Some("too_many_requests"),
+    },
+];
+
+#[test]
+fn watches_that_are_refused_again_and_again() {
+    std::thread::scope(|scope| {
+        for refusal in REFUSALS {
+            for selectors in [&["x"][..], &["a", "b", "c", "d", "e"]] {
+                let name = format!("{}, {} selectors", refusal.name, selectors.len());
+                std::thread::Builder::new().name(name).spawn_scoped(scope, || suffer(refusal, selectors)).unwrap();
+            }
+        }
+    });
+}
+
+/// There are never more requests than about one a second, and ever fewer; the source is down all the while.
+fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
+    // The first list and watch of each selector, and the first retry, are over before this begins.
+    const START: Duration = Duration::from_millis(2500);
+    const WINDOW: Duration = Duration::from_secs(12);
+    let scene = Scene::new();
+    scene.watches(|_, _| (refusal.answer)());
+    let exporter = scene.exporter(&format!("label_selectors: {selectors:?}\n"));
+    let begun = scene.server().wait_for_requests(1, LIMIT)[0].at;
+    std::thread::sleep((START + WINDOW).saturating_sub(begun.elapsed()));
+    let asked = scene.server().requests();
+    let (first, then) = (within(&asked, begun, START), within(&asked, begun + START, WINDOW));
+    assert!((2..=12).contains(&then), "{then} requests");
+    // A request that is cut off on a kept connection is sent once more on a new one.
+    let at_most = if refusal.name == "a cut" { 6 } else { 4 };
+    assert!(first > 2 * selectors.len() && first <= at_most * selectors.len(), "{first} requests at first");
+    let during = exporter.metrics();
+    assert_eq!(shown(&during), state(&[("a", 5)]));
+    assert_eq!(exporter.log_lines("works again").len(), 0, "{}", exporter.log());
+    let failed = refusal.reason.is_some();
+    assert_eq!(exporter.log_lines("[ERROR]").len(), usize::from(failed), "told once:\n{}", exporter.log());
+    assert_eq!(up(&during), f64::from(u8::from(!failed)), "it tells whether a watch is failing");
+    assert_eq!(errors(&during, ""), errors(&during, refusal.reason.unwrap_or("gone")));
+
+    // With more of them the next retry is far away.
+    let [_] = selectors else { return };
+    scene.watches_stay_open();
+    let opened = scene.asked(true).len() + 1;
+    let watches = scene.await_watches(opened);
+    assert!(watches.iter().all(|watch| version_asked(watch) == "10"));
+    exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
+    assert_eq!(exporter.log_lines("works again").len(), usize::from(failed), "{}", exporter.log());
+}
