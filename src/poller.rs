@@ -2,7 +2,7 @@
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
-use crate::snapshot::{Snapshot, SourceStatus};
+use crate::snapshot::{ScopeStatus, Snapshot, SourceStatus};
 use crate::source::secrets::StreamEvent;
 use crate::source::{Followed, Held, PollError, Source, log_changes};
 use crate::time::UnixSeconds;
@@ -67,6 +67,10 @@ struct Polled {
     failing_for: Option<&'static str>,
     /// Polls in a row that a watch asked for shortly after the one before.
     hasty: u32,
+    /// When the parts that failed are tried again, while the source as a whole works.
+    mend_due: Option<Instant>,
+    /// How often they have failed in a row.
+    part_failures: u32,
 }
 
 impl Poller {
@@ -81,7 +85,8 @@ impl Poller {
     ) -> Self {
         let due = Instant::now();
         let sources = sources.into_iter().map(|source| {
-            let status = SourceStatus::untried(source.name());
+            let scopes = source.scopes().into_iter().map(|scope| ScopeStatus { up: false, ..scope });
+            let status = SourceStatus { scopes: scopes.collect(), ..SourceStatus::untried(source.name()) };
             Polled {
                 source,
                 status,
@@ -92,6 +97,8 @@ impl Poller {
                 failures: 0,
                 failing_for: None,
                 hasty: 0,
+                mend_due: None,
+                part_failures: 0,
             }
         });
         let poller = Self { sources: sources.collect(), interval, max_series, own, published };
@@ -151,11 +158,16 @@ impl Poller {
     fn poll_due(&mut self) -> Duration {
         for at in 0..self.sources.len() {
             let Some(polled) = self.sources.get_mut(at) else { break };
-            if polled.due <= Instant::now() {
+            let now = Instant::now();
+            if polled.due <= now {
                 polled.poll(self.interval, &self.own);
-                polled.changed = false;
-                self.publish();
+            } else if polled.failures == 0 && polled.mend_due.is_some_and(|due| due <= now) {
+                polled.mend(self.interval, &self.own);
+            } else {
+                continue;
             }
+            polled.changed = false;
+            self.publish();
         }
         let now = Instant::now();
         let next = self.sources.iter_mut().map(|polled| polled.tend(now).saturating_duration_since(now)).min();
@@ -186,8 +198,7 @@ impl Polled {
         self.failures = 0;
         self.failing_for = None;
         self.due = begun + interval;
-        self.status.up = true;
-        self.status.failure = None;
+        self.take_in_faults(interval, own);
         self.status.last_success = Some(UnixSeconds::now());
         self.show();
         for error in self.shown.iter().flat_map(|secret| &secret.errors) {
@@ -195,6 +206,31 @@ impl Polled {
         }
         let SourceStatus { tokens, secrets, .. } = self.status;
         log::debug!("{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+    }
+
+    /// Tries the parts again that failed, and them alone.
+    fn mend(&mut self, interval: Duration, own: &OwnMetrics) {
+        match guarded(|| self.source.mend()).unwrap_or_else(Err) {
+            Ok(()) => {
+                self.take_in_faults(interval, own);
+                self.show();
+            }
+            Err(error) => self.fail(&error, interval, own),
+        }
+    }
+
+    /// The source as a whole works: which of its parts do not, and when they are tried again.
+    fn take_in_faults(&mut self, interval: Duration, own: &OwnMetrics) {
+        let faults = self.source.faults();
+        for fault in &faults {
+            own.count_source_error(&self.status.name, fault.reason);
+        }
+        let waits = faults.iter().map(|fault| retry_after(self.part_failures, fault, interval));
+        self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
+        self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
+        self.status.scopes = self.source.scopes().into();
+        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
+        self.status.failure = faults.first().map(|fault| fault.message.as_str().into());
     }
 
     /// Takes over what the source holds.
@@ -236,16 +272,18 @@ impl Polled {
             return self.due;
         }
         let next = guarded(|| self.source.tend(now)).unwrap_or_default();
-        next.map_or(self.due, |next| next.min(self.due))
+        [next, self.mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
     fn fail(&mut self, error: &PollError, interval: Duration, own: &OwnMetrics) {
         let name = &self.status.name;
         own.count_source_error(name, error.reason);
-        let wait = retry_after(self.failures, error, interval);
+        let wait = retry_after(self.failures, error, interval).max(seconds_for(self.source.faults().len()));
         self.failures = self.failures.saturating_add(1);
         self.due = Instant::now() + wait;
         self.status.up = false;
+        let scopes = self.source.scopes().into_iter();
+        self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();
         // The same kind of failure again is counted, and told at debug level only: messages may differ in a number.
         let again = self.failing_for.replace(error.reason) == Some(error.reason);
         let level = if again { log::Level::Debug } else { log::Level::Error };
@@ -253,6 +291,11 @@ impl Polled {
         log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
         self.status.failure = Some(error.message.as_str().into());
     }
+}
+
+/// Requests that fail are at most one a second.
+fn seconds_for(requests: usize) -> Duration {
+    Duration::from_secs(requests as u64)
 }
 
 /// A panic in a dependency costs one poll or one event: what was known stays, and the source is asked again.

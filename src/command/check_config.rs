@@ -52,6 +52,10 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
             }
         }
     }
+    match config.namespaces.as_slice() {
+        [] => writeln!(out, "  in the whole cluster")?,
+        namespaces => writeln!(out, "  in the namespaces {} alone", namespaces.join(", "))?,
+    }
     writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
 }
 

@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::FileGlob;
@@ -17,6 +17,7 @@ const KEYS: &[&str] = &[
     "annotation_key",
     "kubernetes",
     "watch",
+    "namespaces",
     "manifests",
     "claims",
     "max_tokens_per_secret",
@@ -60,6 +61,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     }
     if let Some(value) = fields.get("watch") {
         config.watch = value.boolean()?;
+    }
+    if let Some(value) = fields.get("namespaces") {
+        config.namespaces = places::namespaces(value)?;
     }
     if let Some(value) = fields.get("manifests") {
         config.manifests = texts(value, "globs of manifest files", glob)?;

@@ -15,6 +15,7 @@ mod error;
 mod expansion;
 mod file;
 mod load;
+mod places;
 mod reader;
 
 pub use address::{ListenAddress, ListenHost};
@@ -47,6 +48,8 @@ pub struct Config {
     pub kubernetes: bool,
     /// Follow changes between two polls.
     pub watch: bool,
+    /// Only these are read, each by itself. Empty: the whole cluster.
+    pub namespaces: Vec<String>,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
@@ -65,6 +68,7 @@ impl Default for Config {
             annotation_key: "jwt-exporter/secret-key".to_owned(),
             kubernetes: true,
             watch: true,
+            namespaces: Vec::new(),
             manifests: Vec::new(),
             reading: Reading {
                 claims: ClaimPaths::default(),

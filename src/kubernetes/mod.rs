@@ -15,7 +15,7 @@ mod status;
 pub mod watch;
 
 pub use label_selector::LabelSelector;
-pub use name::check_qualified;
+pub use name::{check_dns_label, check_qualified};
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
 pub use request_error::{Reason, RequestError};

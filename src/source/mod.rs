@@ -12,6 +12,7 @@ pub use changes::log_changes;
 pub use file_glob::{FileGlob, FolderFault, FoundFiles};
 
 use crate::observation::SecretObservation;
+use crate::snapshot::ScopeStatus;
 use secrets::StreamEvent;
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +34,24 @@ pub trait Source: Send {
     /// # Errors
     /// Why it could not be read to its end; then it holds what it held before.
     fn poll(&mut self) -> Result<(), PollError>;
+
+    /// The parts that are read by themselves and shown by name: whether each of them worked at its last try.
+    fn scopes(&self) -> Vec<ScopeStatus> {
+        Vec::new()
+    }
+
+    /// What is wrong with the parts that failed at their last try, while the source as a whole worked.
+    fn faults(&self) -> Vec<PollError> {
+        Vec::new()
+    }
+
+    /// Tries just these parts again.
+    ///
+    /// # Errors
+    /// A failure of the whole source, as of [`poll`](Self::poll). That the parts fail again is none.
+    fn mend(&mut self) -> Result<(), PollError> {
+        Ok(())
+    }
 
     /// Takes in what one of its own threads has to say.
     fn receive(&mut self, event: StreamEvent) -> Followed {

@@ -95,6 +95,7 @@ polling_interval: 1h
 kubeconfig_path: ""
 annotation_key: jwt-exporter/secret-key
 kubernetes: true
+namespaces: []
 manifests: []
 claims:
   scope: [/scope, /scp]
@@ -120,6 +121,7 @@ polling_interval: 1d12h
 kubeconfig_path: ~/.kube/${CLUSTER}
 annotation_key: Example.com/Keys
 kubernetes: yes
+namespaces: [billing, kube-system]
 manifests: [demo/*.yaml]
 claims: {role: [/realm_access/roles], email: []}
 max_tokens_per_secret: 1
@@ -133,6 +135,7 @@ max_series: 3
     assert_eq!(config.polling_interval, Duration::from_secs(36 * 3600));
     assert_eq!(config.kubeconfig_path.as_deref(), Some(Path::new("/home/me/.kube/dev")));
     assert_eq!(config.annotation_key, "Example.com/Keys");
+    assert_eq!(config.namespaces, ["billing", "kube-system"]);
     let manifests: Vec<_> = config.manifests.iter().map(|glob| glob.as_str()).collect();
     assert_eq!(manifests, ["demo/*.yaml"]);
     assert_eq!(config.reading.claims.role, ["/realm_access/roles".parse().unwrap()]);

@@ -2,21 +2,27 @@
 //!
 //! | file | subject |
 //! | --- | --- |
+//! | `scope` | the places that are read: the whole cluster, or single namespaces |
+//! | `relist` | the lists of all places, or of those that failed, put together |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
-//! | `stream` | where one selector stands between the two |
+//! | `stream` | where one selector in one place stands between the two |
 //! | `holdings` | what is held, and by which selectors |
 //!
 //! A Secret that did not change since the last list is carried over by its resource version, its values unread. A watch
 //! that ends is opened again from where it was. If it cannot be opened, the source has failed: the next poll, which lists,
-//! starts everything anew. So there is one way to recover, and while the server is away one request at a time.
+//! starts everything anew. So there is one way to recover, and while the server is away one request at a time. A namespace
+//! that alone is forbidden or gone keeps what it had, and is tried again by itself.
 
 mod holdings;
 mod listing;
+mod relist;
+mod scope;
 mod stream;
 mod watching;
 
 pub use listing::ListTimeouts;
+pub use scope::Selection;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
 use super::{Followed, Held, PollError, Source};
@@ -24,14 +30,15 @@ use crate::kubernetes::object::{ObjectError, SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::observation::{Observer, Reading, SecretObservation, SecretView};
+use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
-use listing::{Freshness, Listed, Listing};
+use scope::Scope;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
 use watching::Watch;
 
-/// Each watch costs a thread and a connection, here and at the API server. Selectors beyond so many are polled.
+/// Each watch costs a thread and a connection, here and at the API server. Streams beyond so many are polled.
 pub const MOST_WATCHES: usize = 32;
 
 /// After one watch could be opened, the others that wait are opened without waiting for each other.
@@ -47,17 +54,18 @@ pub struct SecretsSource {
     silence: Duration,
     /// Where news go; without it, nothing is watched.
     notify: Option<Notify>,
+    scopes: Vec<Scope>,
+    /// Each selector in each place, place by place.
     streams: Vec<Stream>,
     holdings: Holdings,
     /// The next list must show the newest state.
     distrust_cache: bool,
-    told_denied: bool,
     trusted_until: Option<Instant>,
 }
 
 impl SecretsSource {
-    /// The Secrets that any of `selectors` matches; every Secret if there is no selector. The annotation `annotation_key`
-    /// names the data keys. They are polled, until [`with_watches`](Self::with_watches).
+    /// The Secrets that any of `selectors` matches, in the whole cluster; every Secret if there is no selector. The annotation
+    /// `annotation_key` names the data keys. They are polled, until [`with_watches`](Self::with_watches).
     #[must_use]
     pub fn new(
         name: &str,
@@ -66,8 +74,8 @@ impl SecretsSource {
         annotation_key: String,
         reading: Reading,
     ) -> Self {
-        let selectors = if selectors.is_empty() { vec![String::new()] } else { selectors };
-        Self {
+        let selection = Selection { label_selectors: selectors, ..Selection::default() };
+        let source = Self {
             name: name.to_owned(),
             cluster,
             annotation_key,
@@ -75,12 +83,28 @@ impl SecretsSource {
             timeouts: ListTimeouts::default(),
             silence: LONGEST_SILENCE,
             notify: None,
-            streams: selectors.into_iter().map(|selector| Stream::new(selector, State::Polled)).collect(),
+            scopes: Vec::new(),
+            streams: Vec::new(),
             holdings: Holdings::default(),
             distrust_cache: false,
-            told_denied: false,
             trusted_until: None,
-        }
+        };
+        source.with_selection(&selection)
+    }
+
+    /// With another selection of Secrets. To be called before [`with_watches`](Self::with_watches).
+    #[must_use]
+    pub fn with_selection(mut self, selection: &Selection) -> Self {
+        self.scopes = Scope::all(selection);
+        let every = [String::new()];
+        let selectors =
+            if selection.label_selectors.is_empty() { &every } else { selection.label_selectors.as_slice() };
+        let streams_of = |scope| {
+            let stream = move |(number, selector): (usize, &String)| Stream::new(scope, number, selector.clone());
+            selectors.iter().enumerate().map(stream)
+        };
+        self.streams = (0..self.scopes.len()).flat_map(streams_of).collect();
+        self
     }
 
     /// Follows changes between two polls: `notify` brings what the watches say to whoever calls
@@ -93,7 +117,10 @@ impl SecretsSource {
         }
         if self.streams.len() > MOST_WATCHES {
             let (name, all) = (&self.name, self.streams.len());
-            log::warn!("{name}: of {all} label selectors the first {MOST_WATCHES} are watched; the others are polled");
+            log::warn!(
+                "{name}: the label selectors, in each namespace, make {all} watches; the first {MOST_WATCHES} are opened, and \
+                 the rest is polled"
+            );
         }
         self
     }
@@ -102,45 +129,6 @@ impl SecretsSource {
     #[must_use]
     pub fn with_timeouts(self, timeouts: ListTimeouts, silence: Duration) -> Self {
         Self { timeouts, silence, ..self }
-    }
-
-    /// How fresh a list of this stream has to be. What is not watched has nobody to bring it up to date.
-    fn freshness(&self, stream: &Stream) -> Freshness {
-        match stream.state {
-            State::Polled | State::Denied => Freshness::Newest,
-            _ if self.distrust_cache => Freshness::Newest,
-            _ if stream.position.is_empty() => Freshness::Cached,
-            _ => Freshness::CachedNotBefore(stream.position.clone()),
-        }
-    }
-
-    /// Lists all selectors; returns the resource version of each list, and whether it came from the cache. Nothing of the source
-    /// changes before all of them are read.
-    fn list(&mut self) -> Result<Vec<(String, bool)>, RequestError> {
-        let end = Instant::now() + self.timeouts.poll;
-        let mut listed = Vec::with_capacity(self.holdings.held().len());
-        let mut versions = Vec::with_capacity(self.streams.len());
-        for number in 0..self.streams.len() {
-            let Some(stream) = self.streams.get(number) else { break };
-            let (selector, freshness) = (stream.selector.clone(), self.freshness(stream));
-            let cluster = Arc::clone(&self.cluster);
-            let (path, timeouts) = ("/api/v1/secrets", self.timeouts);
-            let listing = Listing { cluster: &cluster, path, selector: &selector, timeouts, end };
-            let before = listed.len();
-            let version = listing.read(&freshness, |what| {
-                match what {
-                    Listed::Again => listed.truncate(before),
-                    Listed::Item(item) => {
-                        let observation = self.observe(&SecretObject::read(item, &self.annotation_key)?, &selector)?;
-                        listed.extend(observation.map(|observation| (number, observation)));
-                    }
-                }
-                Ok(())
-            })?;
-            versions.push((version, freshness != Freshness::Newest));
-        }
-        self.holdings.replace(listed);
-        Ok(versions)
     }
 
     /// What is to be kept of an object; the same as before if it is in the same state as before.
@@ -170,11 +158,11 @@ impl SecretsSource {
     /// Opens the watch of a stream, from where the stream is.
     fn open(&mut self, number: usize, now: Instant) {
         let (Some(notify), Some(stream)) = (&self.notify, self.streams.get_mut(number)) else { return };
+        let Some(scope) = self.scopes.get(stream.scope) else { return };
         let (opening, cancelled) = stream.open(now);
         let watch = Watch {
             cluster: Arc::clone(&self.cluster),
-            path: "/api/v1/secrets".to_owned(),
-            selector: stream.selector.clone(),
+            query: scope.query(&stream.selector),
             position: stream.position.clone(),
             silence: self.silence,
             stream: number,
@@ -224,14 +212,14 @@ impl SecretsSource {
             // It happened before the list, which shows what came of it.
             return Followed::Nothing;
         }
-        let selector = stream.selector.clone();
+        let (selector, brought_by) = (stream.selector.clone(), stream.number);
         let (namespace, name) = (&*secret.namespace, &*secret.name);
         let changed = if deleted {
-            self.holdings.remove(number, namespace, name)
+            self.holdings.remove(brought_by, namespace, name)
         } else {
             match self.observe(&secret, &selector) {
-                Ok(Some(observation)) => self.holdings.put(number, observation),
-                Ok(None) => self.holdings.remove(number, namespace, name),
+                Ok(Some(observation)) => self.holdings.put(brought_by, observation),
+                Ok(None) => self.holdings.remove(brought_by, namespace, name),
                 Err(error) => return self.broken(number, &error.to_string()),
             }
         };
@@ -246,6 +234,7 @@ impl SecretsSource {
 
     fn failed(&mut self, number: usize, error: &RequestError) -> Followed {
         let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
+        let Some(scope) = self.scopes.get_mut(stream.scope) else { return Followed::Nothing };
         stream.give_up();
         if error.reason() == Reason::Gone {
             return self.too_old(number, &error.to_string());
@@ -253,13 +242,20 @@ impl SecretsSource {
         // 405: something before the API server that knows no watches.
         if error.reason() == Reason::Forbidden || error.status() == Some(405) {
             stream.state = State::Denied;
-            if !std::mem::replace(&mut self.told_denied, true) {
+            if scope.failure.is_some() {
+                // That it may not be listed either was said, and is tried again.
+                return Followed::Nothing;
+            }
+            if !std::mem::replace(&mut scope.told_denied, true) {
                 log::info!("{}: changes show at the next poll only, since watching is not allowed: {error}", self.name);
             }
             // A list from a cache has nothing that brings it up to date now.
             return if stream.from_cache { Followed::Relist } else { Followed::Nothing };
         }
         stream.state = State::Idle;
+        if scope.fails_alone(error) {
+            return if scope.failure.is_none() { Followed::Relist } else { Followed::Nothing };
+        }
         Followed::Failed(PollError::from(error.clone()))
     }
 
@@ -285,18 +281,25 @@ impl Source for SecretsSource {
     }
 
     fn poll(&mut self) -> Result<(), PollError> {
-        let versions = self.list()?;
+        let all_failed = self.relist(|_| true)?;
         self.distrust_cache = false;
-        let now = Instant::now();
-        for (number, (version, from_cache)) in versions.into_iter().enumerate() {
-            let Some(stream) = self.streams.get_mut(number) else { break };
-            stream.start_from(version, from_cache);
-            match stream.state {
-                // The server has just answered: a denied watch is asked for again too, rights come and go.
-                State::Idle | State::Denied | State::Paused { .. } => self.open(number, now),
-                State::Opening | State::Open | State::Polled => {}
-            }
-        }
+        all_failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn scopes(&self) -> Vec<ScopeStatus> {
+        let status = |scope: &Scope| {
+            let up = scope.failure.is_none();
+            scope.namespace.as_ref().map(|name| ScopeStatus { name: Arc::clone(name), up })
+        };
+        self.scopes.iter().filter_map(status).collect()
+    }
+
+    fn faults(&self) -> Vec<PollError> {
+        self.scopes.iter().filter_map(|scope| scope.failure.clone()).map(PollError::from).collect()
+    }
+
+    fn mend(&mut self) -> Result<(), PollError> {
+        self.relist(|scope| scope.failure.is_some())?;
         Ok(())
     }
 
@@ -312,7 +315,9 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
-                self.told_denied = false;
+                if let Some(scope) = self.scopes.get_mut(stream.scope) {
+                    scope.told_denied = false;
+                }
                 self.trusted_until = Some(Instant::now() + TRUST);
                 Followed::Nothing
             }
