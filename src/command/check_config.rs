@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ListenHost, Loaded, written_duration};
 use crate::jwt::{ClaimPaths, JsonPointer};
+use crate::kubernetes::NamespacePattern;
 use crate::log::escape;
 use std::fmt::Write;
 
@@ -55,6 +56,13 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
     match config.namespaces.as_slice() {
         [] => writeln!(out, "  in the whole cluster")?,
         namespaces => writeln!(out, "  in the namespaces {} alone", namespaces.join(", "))?,
+    }
+    if !config.exclude_namespaces.is_empty() {
+        let excluded: Vec<&str> = config.exclude_namespaces.iter().map(NamespacePattern::as_str).collect();
+        writeln!(out, "  but not in {}", excluded.join(", "))?;
+    }
+    if !config.field_selector.as_str().is_empty() {
+        writeln!(out, "  of those with the fields {}", config.field_selector.as_str())?;
     }
     writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
 }

@@ -92,10 +92,15 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
     if config.kubernetes {
         let cluster = connect(config, own)?;
         let label_selectors = config.label_selectors.iter().map(ToString::to_string).collect();
-        let selection = Selection { label_selectors, namespaces: config.namespaces.clone() };
+        let selection = Selection {
+            label_selectors,
+            namespaces: config.namespaces.clone(),
+            exclude_namespaces: config.exclude_namespaces.clone(),
+            field_selector: config.field_selector.clone(),
+        };
         let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
         let mut secrets = SecretsSource::new("kubernetes", Arc::new(cluster), Vec::new(), key, reading);
-        secrets = secrets.with_selection(&selection);
+        secrets = secrets.with_selection(selection);
         if config.watch {
             let (news, number) = (news.clone(), sources.len());
             secrets = secrets.with_watches(Arc::new(move |event| news.send(Message::News(number, event)).is_ok()));

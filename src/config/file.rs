@@ -18,6 +18,8 @@ const KEYS: &[&str] = &[
     "kubernetes",
     "watch",
     "namespaces",
+    "exclude_namespaces",
+    "field_selector",
     "manifests",
     "claims",
     "max_tokens_per_secret",
@@ -62,8 +64,14 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("watch") {
         config.watch = value.boolean()?;
     }
+    if let Some(value) = fields.get("exclude_namespaces") {
+        config.exclude_namespaces = texts(value, "namespaces or patterns such as kube-*", places::excluded)?;
+    }
     if let Some(value) = fields.get("namespaces") {
-        config.namespaces = places::namespaces(value)?;
+        config.namespaces = places::namespaces(value, &config.exclude_namespaces)?;
+    }
+    if let Some(value) = fields.get("field_selector") {
+        config.field_selector = value.text("a field selector", places::field_selector)?;
     }
     if let Some(value) = fields.get("manifests") {
         config.manifests = texts(value, "globs of manifest files", glob)?;

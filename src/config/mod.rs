@@ -25,7 +25,7 @@ pub use expansion::{ExpansionError, Lookup, environment, expand};
 pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
 
 use crate::jwt::ClaimPaths;
-use crate::kubernetes::LabelSelector;
+use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
 use crate::source::FileGlob;
 use std::path::PathBuf;
@@ -50,6 +50,10 @@ pub struct Config {
     pub watch: bool,
     /// Only these are read, each by itself. Empty: the whole cluster.
     pub namespaces: Vec<String>,
+    /// What is in these namespaces is never read.
+    pub exclude_namespaces: Vec<NamespacePattern>,
+    /// Sent to the API server with every list and watch.
+    pub field_selector: FieldSelector,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
@@ -69,6 +73,8 @@ impl Default for Config {
             kubernetes: true,
             watch: true,
             namespaces: Vec::new(),
+            exclude_namespaces: Vec::new(),
+            field_selector: FieldSelector::default(),
             manifests: Vec::new(),
             reading: Reading {
                 claims: ClaimPaths::default(),

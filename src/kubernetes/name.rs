@@ -43,6 +43,25 @@ pub fn check_dns_label(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The name of a Secret: a DNS subdomain (RFC 1123).
+///
+/// # Errors
+/// The rule that it breaks, as "the name …".
+pub fn check_subdomain_name(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("the name is not empty");
+    }
+    if text.len() > 253 {
+        return Err("the name has at most 253 characters");
+    }
+    if !text.split('.').all(is_dns_label) {
+        return Err(
+            "the name consists of small letters, digits, '-' and '.', and each part begins and ends with a letter or digit",
+        );
+    }
+    Ok(())
+}
+
 /// The value of a label: like a name, but it may be empty.
 ///
 /// # Errors

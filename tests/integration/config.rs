@@ -96,6 +96,8 @@ kubeconfig_path: ""
 annotation_key: jwt-exporter/secret-key
 kubernetes: true
 namespaces: []
+exclude_namespaces: []
+field_selector: ""
 manifests: []
 claims:
   scope: [/scope, /scp]
@@ -122,6 +124,8 @@ kubeconfig_path: ~/.kube/${CLUSTER}
 annotation_key: Example.com/Keys
 kubernetes: yes
 namespaces: [billing, kube-system]
+exclude_namespaces: [kube-public, "*-dev"]
+field_selector: type=Opaque, metadata.name!=x
 manifests: [demo/*.yaml]
 claims: {role: [/realm_access/roles], email: []}
 max_tokens_per_secret: 1
@@ -136,6 +140,9 @@ max_series: 3
     assert_eq!(config.kubeconfig_path.as_deref(), Some(Path::new("/home/me/.kube/dev")));
     assert_eq!(config.annotation_key, "Example.com/Keys");
     assert_eq!(config.namespaces, ["billing", "kube-system"]);
+    let excluded: Vec<_> = config.exclude_namespaces.iter().map(|pattern| pattern.as_str()).collect();
+    assert_eq!(excluded, ["kube-public", "*-dev"]);
+    assert_eq!(config.field_selector.as_str(), "type=Opaque,metadata.name!=x");
     let manifests: Vec<_> = config.manifests.iter().map(|glob| glob.as_str()).collect();
     assert_eq!(manifests, ["demo/*.yaml"]);
     assert_eq!(config.reading.claims.role, ["/realm_access/roles".parse().unwrap()]);

@@ -202,3 +202,56 @@ fn beyond_thirty_two_watches_it_is_polled_and_said_once() {
     assert_eq!(lists.iter().filter(|request| request.query("limit").is_some()).count(), 8);
     assert_eq!(exporter.log_lines("make 40 watches; the first 32 are opened").len(), 1, "{}", exporter.log());
 }
+
+#[test]
+fn excluded_namespaces_and_other_types_are_never_seen_in_lists_and_watches() {
+    let plane = require_control_plane!();
+    let admin = plane.admin();
+    let (label, prefix) = (unique_name("label"), unique_name("x"));
+    let [kept, exact, globbed] = ["kept", "exact", "glob"].map(|end| format!("{prefix}-{end}"));
+    let put = |namespace: &str, name: &str, kind: &str, expires: i64| {
+        let secret = Secret::new(namespace, name).kind(kind).label(&label, "yes");
+        admin.put_secret(&secret.data("token", token::hs256(&json!({"exp": expires}))));
+    };
+    for namespace in [&kept, &exact, &globbed] {
+        admin.create_namespace(namespace, &[]);
+        put(namespace, "before", "Opaque", 1);
+        put(namespace, "before-of-another-type", "example.com/other", 1);
+    }
+    let config = format!(
+        "label_selectors: [{label}]\nexclude_namespaces: [{exact}, \"{prefix}-gl?b*\"]\nfield_selector: type=Opaque\n"
+    );
+    let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
+    exporter.wait_until_ready();
+    let metrics = exporter.metrics();
+    assert_eq!(find(&metrics, EXPIRATION, &[]).len(), 1, "{metrics}");
+    exporter.wait_for_metrics("a watch", |metrics| requests(metrics, &[("verb", "watch"), ("code", "200")]) == 1.0);
+    put(&exact, "after", "Opaque", 2);
+    put(&globbed, "after", "Opaque", 2);
+    put(&kept, "after-of-another-type", "example.com/other", 2);
+    // Written last, so that the others came before it.
+    put(&kept, "after", "Opaque", 2);
+    let metrics = exporter.wait_for_metrics("what is not excluded", |metrics| shown(metrics, &kept) == [2.0, 1.0]);
+    assert_eq!(find(&metrics, EXPIRATION, &[]).len(), 2, "{metrics}");
+    assert_eq!(source_up(&metrics), 1.0);
+}
+
+#[test]
+fn the_server_is_asked_for_nothing_that_it_can_leave_out() {
+    let server = FakeApiServer::start(|request| match request.query("watch") {
+        Some(_) => Answer::silence(),
+        None => Answer::json(200, &json!({"kind": "SecretList", "metadata": {"resourceVersion": "7"}, "items": []})),
+    });
+    let config = "exclude_namespaces: [default, kube-*, ci]\nfield_selector: type!=helm.sh/release.v1\n";
+    let mut exporter = Setup::new(config).kubeconfig(&Kubeconfig::new(server.url()).token("bearer")).start();
+    exporter.wait_until_ready();
+    let requests = server.wait_for_requests(2, Duration::from_secs(60));
+    for request in &requests[..2] {
+        assert_eq!(request.path(), "/api/v1/secrets");
+        assert_eq!(
+            request.query("fieldSelector").as_deref(),
+            Some("type!=helm.sh/release.v1,metadata.namespace!=default,metadata.namespace!=ci")
+        );
+    }
+    assert!(requests[1].query("watch").is_some());
+}

@@ -54,6 +54,7 @@ pub struct SecretsSource {
     silence: Duration,
     /// Where news go; without it, nothing is watched.
     notify: Option<Notify>,
+    selection: Selection,
     scopes: Vec<Scope>,
     /// Each selector in each place, place by place.
     streams: Vec<Stream>,
@@ -83,19 +84,20 @@ impl SecretsSource {
             timeouts: ListTimeouts::default(),
             silence: LONGEST_SILENCE,
             notify: None,
+            selection: Selection::default(),
             scopes: Vec::new(),
             streams: Vec::new(),
             holdings: Holdings::default(),
             distrust_cache: false,
             trusted_until: None,
         };
-        source.with_selection(&selection)
+        source.with_selection(selection)
     }
 
     /// With another selection of Secrets. To be called before [`with_watches`](Self::with_watches).
     #[must_use]
-    pub fn with_selection(mut self, selection: &Selection) -> Self {
-        self.scopes = Scope::all(selection);
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.scopes = Scope::all(&selection);
         let every = [String::new()];
         let selectors =
             if selection.label_selectors.is_empty() { &every } else { selection.label_selectors.as_slice() };
@@ -104,6 +106,7 @@ impl SecretsSource {
             selectors.iter().enumerate().map(stream)
         };
         self.streams = (0..self.scopes.len()).flat_map(streams_of).collect();
+        self.selection = selection;
         self
     }
 
@@ -137,6 +140,9 @@ impl SecretsSource {
         secret: &SecretObject<'_>,
         selector: &str,
     ) -> Result<Option<Arc<SecretObservation>>, ObjectError> {
+        if self.selection.excludes(&secret.namespace) {
+            return Ok(None);
+        }
         let known = self.holdings.get(&secret.namespace, &secret.name);
         if let Some(known) = known.filter(|known| known.version == secret.version) {
             return Ok(Some(Arc::clone(known)));

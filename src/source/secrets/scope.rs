@@ -1,6 +1,6 @@
 //! Where streams look: the whole cluster, or one namespace of those that the configuration names.
 
-use crate::kubernetes::{Query, Reason, RequestError};
+use crate::kubernetes::{FieldSelector, NamespacePattern, Query, Reason, RequestError};
 use crate::observation::SecretObservation;
 use std::sync::Arc;
 
@@ -11,6 +11,17 @@ pub struct Selection {
     pub label_selectors: Vec<String>,
     /// Only these are listed and watched, each by itself; empty: the whole cluster. The namespaces themselves are never asked for.
     pub namespaces: Vec<String>,
+    /// What is in these namespaces is never looked at.
+    pub exclude_namespaces: Vec<NamespacePattern>,
+    /// Further requirements, which the API server checks.
+    pub field_selector: FieldSelector,
+}
+
+impl Selection {
+    /// Whether what is in a namespace is not to be looked at.
+    pub(super) fn excludes(&self, namespace: &str) -> bool {
+        self.exclude_namespaces.iter().any(|pattern| pattern.matches(namespace))
+    }
 }
 
 /// One place that is listed and watched by itself.
@@ -19,6 +30,7 @@ pub(super) struct Scope {
     pub(super) namespace: Option<Arc<str>>,
     /// Of the collection, not yet with a query.
     path: String,
+    field_selector: FieldSelector,
     /// Why it could not be listed at the last try, though others could.
     pub(super) failure: Option<RequestError>,
     /// That it may not be watched was said.
@@ -26,25 +38,30 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    fn new(namespace: Option<&str>) -> Self {
+    fn new(namespace: Option<&str>, field_selector: FieldSelector) -> Self {
         let path = match namespace {
             None => Query::path(&["api", "v1", "secrets"]),
             Some(namespace) => Query::path(&["api", "v1", "namespaces", namespace, "secrets"]),
         };
-        Self { namespace: namespace.map(Arc::from), path: path.build(), failure: None, told_denied: false }
+        let (namespace, path) = (namespace.map(Arc::from), path.build());
+        Self { namespace, path, field_selector, failure: None, told_denied: false }
     }
 
     /// The places that a selection is made of.
     pub(super) fn all(selection: &Selection) -> Vec<Self> {
-        match selection.namespaces.as_slice() {
-            [] => vec![Self::new(None)],
-            namespaces => namespaces.iter().map(|namespace| Self::new(Some(namespace))).collect(),
+        let fields = &selection.field_selector;
+        if selection.namespaces.is_empty() {
+            // The API knows no patterns; names it can leave out itself, so that those Secrets do not even travel.
+            let excluded = selection.exclude_namespaces.iter().filter_map(NamespacePattern::exact);
+            return vec![Self::new(None, excluded.fold(fields.clone(), FieldSelector::not_in_namespace))];
         }
+        selection.namespaces.iter().map(|namespace| Self::new(Some(namespace), fields.clone())).collect()
     }
 
     /// The beginning of a list or watch of the Secrets here that `selector` matches.
     pub(super) fn query(&self, selector: &str) -> Query {
-        Query::new(&self.path).with_some("labelSelector", selector)
+        let fields = self.field_selector.as_str();
+        Query::new(&self.path).with_some("labelSelector", selector).with_some("fieldSelector", fields)
     }
 
     /// Whether a Secret is one of this place.
@@ -95,9 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn names_are_left_out_by_the_server_and_patterns_here() {
+        let selection = Selection {
+            exclude_namespaces: ["a", "kube-*", "b"].map(|text| NamespacePattern::parse(text).unwrap()).to_vec(),
+            field_selector: FieldSelector::parse("type=Opaque").unwrap(),
+            ..Selection::default()
+        };
+        let scopes = Scope::all(&selection);
+        let [scope] = &scopes[..] else { panic!("{} places", scopes.len()) };
+        assert_eq!(scope.field_selector.as_str(), "type=Opaque,metadata.namespace!=a,metadata.namespace!=b");
+        for (namespace, excluded) in [("a", true), ("kube-system", true), ("c", false)] {
+            assert_eq!(selection.excludes(namespace), excluded, "{namespace}");
+        }
+    }
+
+    #[test]
     fn only_a_namespace_can_be_forbidden_alone() {
+        let place = |namespace| Scope::new(namespace, FieldSelector::default());
         let error = |reason| RequestError::new(reason, String::new());
-        let (cluster, namespace) = (Scope::new(None), Scope::new(Some("x")));
+        let (cluster, namespace) = (place(None), place(Some("x")));
         for (reason, alone) in [
             (Reason::Forbidden, true),
             (Reason::NotFound, true),
