@@ -222,15 +222,16 @@ impl Polled {
     /// The source as a whole works: which of its parts do not, and when they are tried again.
     fn take_in_faults(&mut self, interval: Duration, own: &OwnMetrics) {
         let faults = self.source.faults();
-        for fault in &faults {
-            own.count_source_error(&self.status.name, fault.reason);
+        for fault in faults.iter().filter(|fault| !fault.is_shown) {
+            own.count_source_error(&self.status.name, fault.error.reason);
         }
-        let waits = faults.iter().map(|fault| retry_after(self.part_failures, fault, interval));
+        let waits = faults.iter().map(|fault| retry_after(self.part_failures, &fault.error, interval));
         self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
         self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
         self.status.scopes = self.source.scopes().into();
         self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        self.status.failure = faults.first().map(|fault| fault.message.as_str().into());
+        let failure = faults.iter().find(|fault| !fault.is_shown);
+        self.status.failure = failure.map(|fault| fault.error.message.as_str().into());
     }
 
     /// Takes over what the source holds.

@@ -4,6 +4,7 @@ use crate::config::{Config, ListenHost, Loaded, written_duration};
 use crate::jwt::{ClaimPaths, JsonPointer};
 use crate::kubernetes::NamespacePattern;
 use crate::log::escape;
+use crate::source::secrets::NamedSecret;
 use std::fmt::Write;
 
 /// The whole answer. Calls nobody and opens nothing: it says what is configured, not what would be found.
@@ -44,6 +45,20 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
         None => writeln!(out, "Kubernetes: the cluster it runs in, by the pod's service account.")?,
         Some(path) => writeln!(out, "Kubernetes: the current context of {}.", escape(&path.to_string_lossy()))?,
     }
+    for NamedSecret { namespace, name, keys } in &config.secrets {
+        let keys = if keys.is_empty() { String::new() } else { format!(", of which {}", keys.join(", ")) };
+        writeln!(out, "  reads the Secret {namespace}/{name}{keys}")?;
+    }
+    if config.only_named {
+        writeln!(out, "  lists no others, since `label_selectors` are not given")?;
+    } else {
+        write_lists(config, out)?;
+    }
+    writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
+}
+
+/// What is listed, and where.
+fn write_lists(config: &Config, out: &mut String) -> std::fmt::Result {
     match config.label_selectors.as_slice() {
         [] => writeln!(out, "  takes every Secret")?,
         [first, others @ ..] => {
@@ -64,7 +79,7 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
     if !config.field_selector.as_str().is_empty() {
         writeln!(out, "  of those with the fields {}", config.field_selector.as_str())?;
     }
-    writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
+    Ok(())
 }
 
 fn write_claims(claims: &ClaimPaths, out: &mut String) -> std::fmt::Result {

@@ -95,6 +95,8 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
         let selection = Selection {
             label_selectors,
             namespaces: config.namespaces.clone(),
+            secrets: config.secrets.clone(),
+            only_named: config.only_named,
             exclude_namespaces: config.exclude_namespaces.clone(),
             field_selector: config.field_selector.clone(),
         };

@@ -20,6 +20,7 @@ const KEYS: &[&str] = &[
     "namespaces",
     "exclude_namespaces",
     "field_selector",
+    "secrets",
     "manifests",
     "claims",
     "max_tokens_per_secret",
@@ -72,6 +73,13 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     }
     if let Some(value) = fields.get("field_selector") {
         config.field_selector = value.text("a field selector", places::field_selector)?;
+    }
+    if let Some(value) = fields.get("secrets") {
+        config.secrets = places::secrets(value, &config.exclude_namespaces)?;
+    }
+    config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
+    if config.only_named {
+        places::refuse_what_lists(&fields, &config)?;
     }
     if let Some(value) = fields.get("manifests") {
         config.manifests = texts(value, "globs of manifest files", glob)?;

@@ -28,6 +28,7 @@ use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
 use crate::source::FileGlob;
+use crate::source::secrets::NamedSecret;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub struct Config {
     pub exclude_namespaces: Vec<NamespacePattern>,
     /// Sent to the API server with every list and watch.
     pub field_selector: FieldSelector,
+    /// Secrets that are read by their names, each once.
+    pub secrets: Vec<NamedSecret>,
+    /// Nothing is listed: `secrets` are named, and `label_selectors` are not given.
+    pub only_named: bool,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
@@ -75,6 +80,8 @@ impl Default for Config {
             namespaces: Vec::new(),
             exclude_namespaces: Vec::new(),
             field_selector: FieldSelector::default(),
+            secrets: Vec::new(),
+            only_named: false,
             manifests: Vec::new(),
             reading: Reading {
                 claims: ClaimPaths::default(),

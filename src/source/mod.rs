@@ -41,7 +41,7 @@ pub trait Source: Send {
     }
 
     /// What is wrong with the parts that failed at their last try, while the source as a whole worked.
-    fn faults(&self) -> Vec<PollError> {
+    fn faults(&self) -> Vec<Fault> {
         Vec::new()
     }
 
@@ -77,6 +77,15 @@ pub enum Followed {
     Relist,
     /// It cannot be followed any more, as if a poll had failed.
     Failed(PollError),
+}
+
+/// A part of a source that failed at its last try, while the source as a whole worked.
+#[derive(Debug)]
+pub struct Fault {
+    /// Why.
+    pub error: PollError,
+    /// It stands among what the source holds, as the error of a Secret.
+    pub is_shown: bool,
 }
 
 /// Why a poll failed.

@@ -19,6 +19,7 @@ mod install;
 mod kubeconfig;
 mod log;
 mod manifests;
+mod named_secrets;
 mod namespaces;
 mod real_cluster;
 mod secrecy;

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `scope` | the places that are read: the whole cluster, or single namespaces |
+//! | `named` | Secrets that are read by their names |
 //! | `relist` | the lists of all places, or of those that failed, put together |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
@@ -16,22 +17,25 @@
 
 mod holdings;
 mod listing;
+mod named;
 mod relist;
 mod scope;
 mod stream;
 mod watching;
 
 pub use listing::ListTimeouts;
+pub use named::NamedSecret;
 pub use scope::Selection;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
-use super::{Followed, Held, PollError, Source};
+use super::{Fault, Followed, Held, PollError, Source};
 use crate::kubernetes::object::{ObjectError, SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::observation::{Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
+use named::ANY_MOMENT;
 use scope::Scope;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,11 +105,12 @@ impl SecretsSource {
         let every = [String::new()];
         let selectors =
             if selection.label_selectors.is_empty() { &every } else { selection.label_selectors.as_slice() };
-        let streams_of = |scope| {
-            let stream = move |(number, selector): (usize, &String)| Stream::new(scope, number, selector.clone());
+        let streams_of = |(at, scope): (usize, &Scope)| {
+            let selectors = if scope.named.is_some() { &every } else { selectors };
+            let stream = move |(number, selector): (usize, &String)| Stream::new(at, number, selector.clone());
             selectors.iter().enumerate().map(stream)
         };
-        self.streams = (0..self.scopes.len()).flat_map(streams_of).collect();
+        self.streams = self.scopes.iter().enumerate().flat_map(streams_of).collect();
         self.selection = selection;
         self
     }
@@ -121,8 +126,8 @@ impl SecretsSource {
         if self.streams.len() > MOST_WATCHES {
             let (name, all) = (&self.name, self.streams.len());
             log::warn!(
-                "{name}: the label selectors, in each namespace, make {all} watches; the first {MOST_WATCHES} are opened, and \
-                 the rest is polled"
+                "{name}: the label selectors, in each namespace, and the named Secrets make {all} watches; the first \
+                 {MOST_WATCHES} are opened, and the rest is polled"
             );
         }
         self
@@ -138,11 +143,16 @@ impl SecretsSource {
     fn observe(
         &mut self,
         secret: &SecretObject<'_>,
+        scope: usize,
         selector: &str,
     ) -> Result<Option<Arc<SecretObservation>>, ObjectError> {
-        if self.selection.excludes(&secret.namespace) {
+        let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
+        if named.is_none() && self.selection.passes_over(&secret.namespace, &secret.name) {
             return Ok(None);
         }
+        let keys = named.map(|named| named.keys.join(",")).filter(|keys| !keys.is_empty());
+        // With a selector or a name, somebody put just these Secrets forward.
+        let picked = named.is_some() || !selector.is_empty();
         let known = self.holdings.get(&secret.namespace, &secret.name);
         if let Some(known) = known.filter(|known| known.version == secret.version) {
             return Ok(Some(Arc::clone(known)));
@@ -152,10 +162,9 @@ impl SecretsSource {
         let view = SecretView {
             namespace: &secret.namespace,
             name: &secret.name,
-            annotation: secret.annotation.as_deref(),
+            annotation: keys.as_deref().or(secret.annotation.as_deref()),
             data: &data,
-            // With a selector, somebody put just these Secrets forward.
-            picked: !selector.is_empty(),
+            picked,
             version: secret.version,
         };
         Ok(self.observer.observe(&view).map(Arc::new))
@@ -218,12 +227,17 @@ impl SecretsSource {
             // It happened before the list, which shows what came of it.
             return Followed::Nothing;
         }
-        let (selector, brought_by) = (stream.selector.clone(), stream.number);
+        let (scope, selector, brought_by) = (stream.scope, stream.selector.clone(), stream.number);
         let (namespace, name) = (&*secret.namespace, &*secret.name);
-        let changed = if deleted {
+        let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
+        let changed = if let Some(named) = named.filter(|named| deleted || !named.is(namespace, name)) {
+            named.is(namespace, name) && self.holdings.put(brought_by, named.missing())
+        } else if named.is_none() && self.selection.passes_over(namespace, name) {
+            false
+        } else if deleted {
             self.holdings.remove(brought_by, namespace, name)
         } else {
-            match self.observe(&secret, &selector) {
+            match self.observe(&secret, scope, &selector) {
                 Ok(Some(observation)) => self.holdings.put(brought_by, observation),
                 Ok(None) => self.holdings.remove(brought_by, namespace, name),
                 Err(error) => return self.broken(number, &error.to_string()),
@@ -240,28 +254,33 @@ impl SecretsSource {
 
     fn failed(&mut self, number: usize, error: &RequestError) -> Followed {
         let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
+        let told_of_a_name = self.scopes.iter().any(|scope| scope.named.is_some() && scope.told_denied);
         let Some(scope) = self.scopes.get_mut(stream.scope) else { return Followed::Nothing };
+        let named = scope.named.is_some();
         stream.give_up();
         if error.reason() == Reason::Gone {
             return self.too_old(number, &error.to_string());
         }
         // 405: something before the API server that knows no watches.
-        if error.reason() == Reason::Forbidden || error.status() == Some(405) {
+        let denied = error.status() == Some(405) || error.reason() == Reason::Forbidden || scope.fails_alone(error);
+        let from_any = named && stream.state == State::Open && stream.position == ANY_MOMENT;
+        let impossible = from_any && error.reason() == Reason::ServerError;
+        if denied || impossible {
             stream.state = State::Denied;
             if scope.failure.is_some() {
                 // That it may not be listed either was said, and is tried again.
                 return Followed::Nothing;
             }
-            if !std::mem::replace(&mut scope.told_denied, true) {
-                log::info!("{}: changes show at the next poll only, since watching is not allowed: {error}", self.name);
+            // Of many named Secrets one is enough.
+            let told = named && told_of_a_name;
+            if !std::mem::replace(&mut scope.told_denied, true) && !told {
+                let why = if denied { "watching is not allowed" } else { "the server cannot watch a single Secret" };
+                log::info!("{}: changes show at the next poll only, since {why}: {error}", self.name);
             }
             // A list from a cache has nothing that brings it up to date now.
             return if stream.from_cache { Followed::Relist } else { Followed::Nothing };
         }
         stream.state = State::Idle;
-        if scope.fails_alone(error) {
-            return if scope.failure.is_none() { Followed::Relist } else { Followed::Nothing };
-        }
         Followed::Failed(PollError::from(error.clone()))
     }
 
@@ -270,6 +289,11 @@ impl SecretsSource {
         log::debug!("{}: the watch is too old, the list is read again: {message}", self.name);
         if let Some(stream) = self.streams.get_mut(number) {
             stream.give_up();
+            if self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some()) {
+                stream.position = ANY_MOMENT.to_owned();
+                stream.pause(Instant::now());
+                return Followed::Nothing;
+            }
             stream.state = State::Idle;
         }
         self.distrust_cache = true;
@@ -297,11 +321,15 @@ impl Source for SecretsSource {
             let up = scope.failure.is_none();
             scope.namespace.as_ref().map(|name| ScopeStatus { name: Arc::clone(name), up })
         };
-        self.scopes.iter().filter_map(status).collect()
+        self.scopes.iter().filter(|scope| scope.named.is_none()).filter_map(status).collect()
     }
 
-    fn faults(&self) -> Vec<PollError> {
-        self.scopes.iter().filter_map(|scope| scope.failure.clone()).map(PollError::from).collect()
+    fn faults(&self) -> Vec<Fault> {
+        let fault = |scope: &Scope| {
+            let error = PollError::from(scope.failure.clone()?);
+            Some(Fault { error, is_shown: scope.named.is_some() })
+        };
+        self.scopes.iter().filter_map(fault).collect()
     }
 
     fn mend(&mut self) -> Result<(), PollError> {
@@ -321,11 +349,12 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
-                if let Some(scope) = self.scopes.get_mut(stream.scope) {
-                    scope.told_denied = false;
-                }
+                let Some(scope) = self.scopes.get_mut(stream.scope) else { return Followed::Nothing };
+                let named = scope.named.is_some();
+                // That of a Secret may be refused after this.
+                scope.told_denied &= named;
                 self.trusted_until = Some(Instant::now() + TRUST);
-                Followed::Nothing
+                if named && stream.position == ANY_MOMENT { self.get_again(number) } else { Followed::Nothing }
             }
             StreamNews::Ended => {
                 stream.pause(Instant::now());

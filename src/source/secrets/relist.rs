@@ -2,6 +2,7 @@
 
 use super::SecretsSource;
 use super::listing::{Freshness, Listed, Listing};
+use super::named::position_of;
 use super::scope::Scope;
 use super::stream::{State, Stream};
 use crate::kubernetes::RequestError;
@@ -15,10 +16,17 @@ use std::time::Instant;
 struct Lists {
     /// By the number of the selector.
     secrets: Vec<(usize, Arc<SecretObservation>)>,
-    /// Stream, resource version, and whether it came from the API server's cache.
-    versions: Vec<(usize, String, bool)>,
+    /// Streams, and what they can be followed from.
+    versions: Vec<(usize, Start)>,
     /// Places that failed alone. Nothing of theirs is above.
     failures: Vec<(usize, RequestError)>,
+}
+
+enum Start {
+    /// The resource version of a list, and whether it came from the API server's cache.
+    List(String, bool),
+    /// The version of a single object.
+    Object(u64),
 }
 
 impl SecretsSource {
@@ -32,22 +40,38 @@ impl SecretsSource {
         let is_asked = |scope: usize| asked.get(scope).copied().unwrap_or_default();
         let Lists { secrets, versions, failures } = self.list(is_asked)?;
         let failure_of = |scope: usize| failures.iter().find(|(failed, _)| *failed == scope).map(|(_, error)| error);
-        let listed = |scope: usize| is_asked(scope) && failure_of(scope).is_none();
+        let is_named = |scope: usize| self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
+        let listed = |scope: usize| is_asked(scope) && (is_named(scope) || failure_of(scope).is_none());
 
         let kept: Vec<&Scope> =
             self.scopes.iter().enumerate().filter(|(at, _)| !listed(*at)).map(|(_, scope)| scope).collect();
-        self.holdings.replace(secrets, |known| kept.iter().any(|scope| scope.holds(known)));
+        let selection = &self.selection;
+        self.holdings.replace(secrets, |known| {
+            let is_named = !kept.is_empty() && selection.names(&known.namespace, &known.name);
+            kept.iter().any(|scope| scope.holds(known, is_named))
+        });
 
-        let all_failed = (0..self.scopes.len()).filter(|at| is_asked(*at)).all(|at| failure_of(at).is_some());
+        // A named Secret that is forbidden is no failure: that is what is to be shown of it.
+        let fails = |(at, scope): (usize, &Scope)| scope.named.is_none() && failure_of(at).is_some();
+        let all_failed = self.scopes.iter().enumerate().filter(|(at, _)| is_asked(*at)).all(fails);
         for (at, scope) in self.scopes.iter_mut().enumerate().filter(|(at, _)| is_asked(*at)) {
             // The failure of the whole poll is told by whoever polled.
             let told = all_failed && failures.first().is_some_and(|(first, _)| *first == at);
             scope.tried(&self.name, failure_of(at).cloned(), !told);
         }
         let now = Instant::now();
-        for (number, version, from_cache) in versions {
+        for (number, from) in versions {
             let Some(stream) = self.streams.get_mut(number) else { continue };
-            stream.start_from(version, from_cache);
+            match from {
+                Start::List(version, from_cache) => stream.start_from(version, from_cache),
+                Start::Object(version) => {
+                    if stream.state != State::Open {
+                        stream.position = position_of(version);
+                    }
+                    self.follow_from(number, version);
+                }
+            }
+            let Some(stream) = self.streams.get(number) else { continue };
             match stream.state {
                 // The server has just answered: a denied watch is asked for again too, rights come and go.
                 State::Idle | State::Denied | State::Paused { .. } => self.open(number, now),
@@ -78,6 +102,17 @@ impl SecretsSource {
 
     /// Reads the list of each selector in one place.
     fn list_scope(&mut self, at: usize, end: Instant, lists: &mut Lists) -> Result<(), RequestError> {
+        if self.scopes.get(at).is_some_and(|scope| scope.named.is_some()) {
+            let (observation, failure) = self.get(at, end)?;
+            let number = self.streams.iter().position(|stream| stream.scope == at);
+            match failure {
+                Some(error) => lists.failures.push((at, error)),
+                // Also of one that is not there yet.
+                None => lists.versions.extend(number.map(|number| (number, Start::Object(observation.version)))),
+            }
+            lists.secrets.push((0, observation));
+            return Ok(());
+        }
         for number in 0..self.streams.len() {
             let Some(stream) = self.streams.get(number).filter(|stream| stream.scope == at) else { continue };
             let (selector, brought_by, freshness) = (stream.selector.clone(), stream.number, self.freshness(stream));
@@ -89,13 +124,14 @@ impl SecretsSource {
                 match what {
                     Listed::Again => lists.secrets.truncate(before),
                     Listed::Item(item) => {
-                        let observation = self.observe(&SecretObject::read(item, &self.annotation_key)?, &selector)?;
+                        let observation =
+                            self.observe(&SecretObject::read(item, &self.annotation_key)?, at, &selector)?;
                         lists.secrets.extend(observation.map(|observation| (brought_by, observation)));
                     }
                 }
                 Ok(())
             })?;
-            lists.versions.push((number, version, freshness != Freshness::Newest));
+            lists.versions.push((number, Start::List(version, freshness != Freshness::Newest)));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Where streams look: the whole cluster, or one namespace of those that the configuration names.
 
+use super::named::NamedSecret;
 use crate::kubernetes::{FieldSelector, NamespacePattern, Query, Reason, RequestError};
 use crate::observation::SecretObservation;
 use std::sync::Arc;
@@ -13,14 +14,24 @@ pub struct Selection {
     pub namespaces: Vec<String>,
     /// What is in these namespaces is never looked at.
     pub exclude_namespaces: Vec<NamespacePattern>,
+    /// Secrets that are read by their names, whatever their labels and their namespaces.
+    pub secrets: Vec<NamedSecret>,
+    /// Nothing is listed: only `secrets` are read.
+    pub only_named: bool,
     /// Further requirements, which the API server checks.
     pub field_selector: FieldSelector,
 }
 
 impl Selection {
-    /// Whether what is in a namespace is not to be looked at.
-    pub(super) fn excludes(&self, namespace: &str) -> bool {
-        self.exclude_namespaces.iter().any(|pattern| pattern.matches(namespace))
+    /// Whether a Secret that a list or watch brings is not to be looked at: its namespace is excluded, or it has a place of its
+    /// own, where the data keys are named.
+    pub(super) fn passes_over(&self, namespace: &str, name: &str) -> bool {
+        self.names(namespace, name) || self.exclude_namespaces.iter().any(|pattern| pattern.matches(namespace))
+    }
+
+    /// Whether a Secret is one of `secrets`.
+    pub(super) fn names(&self, namespace: &str, name: &str) -> bool {
+        self.secrets.iter().any(|named| named.is(namespace, name))
     }
 }
 
@@ -28,6 +39,8 @@ impl Selection {
 pub(super) struct Scope {
     /// `None`: the whole cluster.
     pub(super) namespace: Option<Arc<str>>,
+    /// A single Secret of that namespace.
+    pub(super) named: Option<NamedSecret>,
     /// Of the collection, not yet with a query.
     path: String,
     field_selector: FieldSelector,
@@ -44,18 +57,29 @@ impl Scope {
             Some(namespace) => Query::path(&["api", "v1", "namespaces", namespace, "secrets"]),
         };
         let (namespace, path) = (namespace.map(Arc::from), path.build());
-        Self { namespace, path, field_selector, failure: None, told_denied: false }
+        Self { namespace, named: None, path, field_selector, failure: None, told_denied: false }
+    }
+
+    fn of_secret(named: &NamedSecret) -> Self {
+        let field_selector = FieldSelector::default().named(&named.name);
+        Self { named: Some(named.clone()), ..Self::new(Some(&named.namespace), field_selector) }
     }
 
     /// The places that a selection is made of.
     pub(super) fn all(selection: &Selection) -> Vec<Self> {
+        // Those that somebody named come first: they are the last to do without a watch.
+        let mut scopes: Vec<Self> = selection.secrets.iter().map(Self::of_secret).collect();
         let fields = &selection.field_selector;
+        if selection.only_named {
+            return scopes;
+        }
         if selection.namespaces.is_empty() {
             // The API knows no patterns; names it can leave out itself, so that those Secrets do not even travel.
             let excluded = selection.exclude_namespaces.iter().filter_map(NamespacePattern::exact);
-            return vec![Self::new(None, excluded.fold(fields.clone(), FieldSelector::not_in_namespace))];
+            scopes.push(Self::new(None, excluded.fold(fields.clone(), FieldSelector::not_in_namespace)));
         }
-        selection.namespaces.iter().map(|namespace| Self::new(Some(namespace), fields.clone())).collect()
+        scopes.extend(selection.namespaces.iter().map(|namespace| Self::new(Some(namespace), fields.clone())));
+        scopes
     }
 
     /// The beginning of a list or watch of the Secrets here that `selector` matches.
@@ -64,15 +88,27 @@ impl Scope {
         Query::new(&self.path).with_some("labelSelector", selector).with_some("fieldSelector", fields)
     }
 
-    /// Whether a Secret is one of this place.
-    pub(super) fn holds(&self, secret: &SecretObservation) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| **namespace == *secret.namespace)
+    /// The Secret that has a place of its own here, and where it is read.
+    pub(super) fn object(&self) -> Option<(NamedSecret, String)> {
+        let named = self.named.clone()?;
+        let path = Query::path(&["api", "v1", "namespaces", &named.namespace, "secrets", &named.name]).build();
+        Some((named, path))
+    }
+
+    /// Whether a Secret is one of this place. One with a place of its own `is_named`, and is of no other.
+    pub(super) fn holds(&self, secret: &SecretObservation, is_named: bool) -> bool {
+        match &self.named {
+            Some(named) => named.is(&secret.namespace, &secret.name),
+            None => !is_named && self.namespace.as_ref().is_none_or(|namespace| **namespace == *secret.namespace),
+        }
     }
 
     /// Keeps in mind how the last try ended; says so if it is to be `told` and ended otherwise than the one before.
     pub(super) fn tried(&mut self, source: &str, failure: Option<RequestError>, told: bool) {
         let place = self.namespace.as_deref().unwrap_or_default();
         match (&self.failure, &failure) {
+            // What is wrong with a Secret stands beside it.
+            _ if self.named.is_some() => {}
             (None, Some(error)) if told => {
                 log::error!(
                     "{source}: {error}; what was read before of namespace {place} stays shown, it is tried again"
@@ -122,8 +158,25 @@ mod tests {
         let [scope] = &scopes[..] else { panic!("{} places", scopes.len()) };
         assert_eq!(scope.field_selector.as_str(), "type=Opaque,metadata.namespace!=a,metadata.namespace!=b");
         for (namespace, excluded) in [("a", true), ("kube-system", true), ("c", false)] {
-            assert_eq!(selection.excludes(namespace), excluded, "{namespace}");
+            assert_eq!(selection.passes_over(namespace, "s"), excluded, "{namespace}");
         }
+    }
+
+    #[test]
+    fn a_named_secret_is_of_no_other_place() {
+        let named = NamedSecret { namespace: "n".into(), name: "s".into(), keys: Vec::new() };
+        let mut selection = Selection { secrets: vec![named], ..Selection::default() };
+        let scopes = Scope::all(&selection);
+        let [own, cluster] = &scopes[..] else { panic!("{} places", scopes.len()) };
+        assert_eq!(own.object().unwrap().1, "/api/v1/namespaces/n/secrets/s");
+        assert_eq!(own.query("").build(), "/api/v1/namespaces/n/secrets?fieldSelector=metadata.name%3Ds");
+        let found = selection.secrets[0].missing();
+        assert!(own.holds(&found, true) && !cluster.holds(&found, true) && cluster.holds(&found, false));
+        assert!(
+            selection.passes_over("n", "s") && !selection.passes_over("n", "t") && !selection.passes_over("m", "s")
+        );
+        selection.only_named = true;
+        assert_eq!(Scope::all(&selection).len(), 1);
     }
 
     #[test]
