@@ -2,7 +2,7 @@
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
-use crate::snapshot::{Snapshot, SourceStatus};
+use crate::snapshot::{ScopeStatus, Snapshot, SourceStatus};
 use crate::source::secrets::StreamEvent;
 use crate::source::{Followed, Held, PollError, Source, log_changes};
 use crate::time::UnixSeconds;
@@ -80,6 +80,10 @@ struct Polled {
     hasty: u32,
     /// A watch has asked for the next poll.
     relisting: bool,
+    /// When the parts that failed are tried again, while the source as a whole works.
+    mend_due: Option<Instant>,
+    /// How often they have failed in a row.
+    part_failures: u32,
 }
 
 impl Poller {
@@ -94,7 +98,8 @@ impl Poller {
     ) -> Self {
         let due = Instant::now();
         let sources = sources.into_iter().map(|source| {
-            let status = SourceStatus::untried(source.name());
+            let scopes = source.scopes().into_iter().map(|scope| ScopeStatus { up: false, ..scope });
+            let status = SourceStatus { scopes: scopes.collect(), ..SourceStatus::untried(source.name()) };
             Polled {
                 source,
                 status,
@@ -110,6 +115,8 @@ impl Poller {
                 trial: None,
                 hasty: 0,
                 relisting: false,
+                mend_due: None,
+                part_failures: 0,
             }
         });
         let poller = Self { sources: sources.collect(), interval, max_series, own, published };
@@ -169,11 +176,16 @@ impl Poller {
     fn poll_due(&mut self) -> Duration {
         for at in 0..self.sources.len() {
             let Some(polled) = self.sources.get_mut(at) else { break };
-            if polled.due <= Instant::now() {
+            let now = Instant::now();
+            if polled.due <= now {
                 polled.poll(self.interval, &self.own);
-                polled.changed = false;
-                self.publish();
+            } else if polled.failures == 0 && polled.mend_due.is_some_and(|due| due <= now) {
+                polled.mend(self.interval, &self.own);
+            } else {
+                continue;
             }
+            polled.changed = false;
+            self.publish();
         }
         let now = Instant::now();
         let mut passed = false;
@@ -213,6 +225,7 @@ impl Polled {
         } else {
             self.recover();
         }
+        self.take_in_faults(interval, own);
         self.status.last_success = Some(UnixSeconds::now());
         self.show();
         for error in self.shown.iter().flat_map(|secret| &secret.errors) {
@@ -231,7 +244,7 @@ impl Polled {
         self.alike = 0;
         self.watch_failed = false;
         self.trial = None;
-        self.status.up = true;
+        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
         self.status.failure = None;
     }
 
@@ -260,6 +273,36 @@ impl Polled {
         let doubled = FIRST_RETRY.saturating_mul(1 << (self.hasty - 1).min(10)).min(LONGEST_RETRY);
         let requests = FIRST_RETRY.saturating_mul(self.source.requests_a_poll());
         doubled.max(requests).min(LONGEST_RETRY_FOR_OPERATOR)
+    }
+
+    /// Tries the parts again that failed, and them alone.
+    fn mend(&mut self, interval: Duration, own: &OwnMetrics) {
+        match guarded(|| self.source.mend()).unwrap_or_else(Err) {
+            Ok(()) => {
+                self.take_in_faults(interval, own);
+                self.show();
+            }
+            Err(error) => self.fail(&error, Duration::ZERO, interval, own),
+        }
+    }
+
+    /// The source as a whole works: which of its parts do not, and when they are tried again.
+    fn take_in_faults(&mut self, interval: Duration, own: &OwnMetrics) {
+        let faults = self.source.faults();
+        for fault in faults.iter().filter(|fault| !fault.is_shown) {
+            own.count_source_error(&self.status.name, fault.error.reason);
+        }
+        let waits = faults.iter().map(|fault| retry_after(self.part_failures, &fault.error, interval));
+        self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
+        self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
+        self.status.scopes = self.source.scopes().into();
+        if self.failures > 0 {
+            // On trial: the source is not up yet.
+            return;
+        }
+        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
+        let failure = faults.iter().find(|fault| !fault.is_shown);
+        self.status.failure = failure.map(|fault| fault.error.message.as_str().into());
     }
 
     /// Takes over what the source holds.
@@ -304,7 +347,9 @@ impl Polled {
             return self.due;
         }
         let next = guarded(|| self.source.tend(now)).unwrap_or_default();
-        [next, self.trial].into_iter().flatten().fold(self.due, Instant::min)
+        // While a trial goes on, parts wait: the whole comes first.
+        let mend_due = self.mend_due.filter(|_| self.failures == 0);
+        [next, self.trial, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
     /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.
@@ -314,13 +359,16 @@ impl Polled {
         if self.needs_operator != error.needs_operator {
             self.alike = 0;
         }
-        let wait = retry_after(self.alike, error, interval).max(least.min(interval));
+        let requests = seconds_for(self.source.faults().len());
+        let wait = retry_after(self.alike, error, interval).max(least.min(interval)).max(requests);
         self.alike = self.alike.saturating_add(1);
         self.needs_operator = error.needs_operator;
         self.trial = None;
         self.failures = self.failures.saturating_add(1);
         self.due = Instant::now() + wait;
         self.status.up = false;
+        let scopes = self.source.scopes().into_iter();
+        self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();
         // The same kind of failure again is counted, and told at debug level only: messages may differ in a number.
         let again = self.failing_for.replace(error.reason) == Some(error.reason);
         let level = if again { log::Level::Debug } else { log::Level::Error };
@@ -328,6 +376,11 @@ impl Polled {
         log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
         self.status.failure = Some(error.message.as_str().into());
     }
+}
+
+/// Requests that fail are at most one a second.
+fn seconds_for(requests: usize) -> Duration {
+    Duration::from_secs(requests as u64)
 }
 
 /// A panic in a dependency costs one poll or one event: what was known stays, and the source is asked again.

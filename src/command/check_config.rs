@@ -2,7 +2,9 @@
 
 use crate::config::{Config, ListenHost, Loaded, written_duration};
 use crate::jwt::{ClaimPaths, JsonPointer};
+use crate::kubernetes::NamespacePattern;
 use crate::log::escape;
+use crate::source::secrets::NamedSecret;
 use std::fmt::Write;
 
 /// The whole answer. Calls nobody and opens nothing: it says what is configured, not what would be found.
@@ -43,6 +45,20 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
         None => writeln!(out, "Kubernetes: the cluster it runs in, by the pod's service account.")?,
         Some(path) => writeln!(out, "Kubernetes: the current context of {}.", escape(&path.to_string_lossy()))?,
     }
+    for NamedSecret { namespace, name, keys } in &config.secrets {
+        let keys = if keys.is_empty() { String::new() } else { format!(", of which {}", keys.join(", ")) };
+        writeln!(out, "  reads the Secret {namespace}/{name}{keys}")?;
+    }
+    if config.only_named {
+        writeln!(out, "  lists no others, since `label_selectors` are not given")?;
+    } else {
+        write_lists(config, out)?;
+    }
+    writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
+}
+
+/// What is listed, and where.
+fn write_lists(config: &Config, out: &mut String) -> std::fmt::Result {
     match config.label_selectors.as_slice() {
         [] => writeln!(out, "  takes every Secret")?,
         [first, others @ ..] => {
@@ -52,7 +68,18 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
             }
         }
     }
-    writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
+    match config.namespaces.as_slice() {
+        [] => writeln!(out, "  in the whole cluster")?,
+        namespaces => writeln!(out, "  in the namespaces {} alone", namespaces.join(", "))?,
+    }
+    if !config.exclude_namespaces.is_empty() {
+        let excluded: Vec<&str> = config.exclude_namespaces.iter().map(NamespacePattern::as_str).collect();
+        writeln!(out, "  but not in {}", excluded.join(", "))?;
+    }
+    if !config.field_selector.as_str().is_empty() {
+        writeln!(out, "  of those with the fields {}", config.field_selector.as_str())?;
+    }
+    Ok(())
 }
 
 fn write_claims(claims: &ClaimPaths, out: &mut String) -> std::fmt::Result {

@@ -11,7 +11,7 @@ use crate::server::{self, Shown};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::source::manifests::ManifestsSource;
-use crate::source::secrets::SecretsSource;
+use crate::source::secrets::{SecretsSource, Selection};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
@@ -91,9 +91,18 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     if config.kubernetes {
         let cluster = connect(config, own)?;
-        let selectors = config.label_selectors.iter().map(ToString::to_string).collect();
+        let label_selectors = config.label_selectors.iter().map(ToString::to_string).collect();
+        let selection = Selection {
+            label_selectors,
+            namespaces: config.namespaces.clone(),
+            secrets: config.secrets.clone(),
+            only_named: config.only_named,
+            exclude_namespaces: config.exclude_namespaces.clone(),
+            field_selector: config.field_selector.clone(),
+        };
         let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
-        let mut secrets = SecretsSource::new("kubernetes", Arc::new(cluster), selectors, key, reading);
+        let mut secrets = SecretsSource::new("kubernetes", Arc::new(cluster), Vec::new(), key, reading);
+        secrets = secrets.with_selection(selection);
         if config.watch {
             let (news, number) = (news.clone(), sources.len());
             secrets = secrets.with_watches(Arc::new(move |event| news.send(Message::News(number, event)).is_ok()));

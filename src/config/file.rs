@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::FileGlob;
@@ -17,6 +17,10 @@ const KEYS: &[&str] = &[
     "annotation_key",
     "kubernetes",
     "watch",
+    "namespaces",
+    "exclude_namespaces",
+    "field_selector",
+    "secrets",
     "manifests",
     "claims",
     "max_tokens_per_secret",
@@ -60,6 +64,22 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     }
     if let Some(value) = fields.get("watch") {
         config.watch = value.boolean()?;
+    }
+    if let Some(value) = fields.get("exclude_namespaces") {
+        config.exclude_namespaces = texts(value, "namespaces or patterns such as kube-*", places::excluded)?;
+    }
+    if let Some(value) = fields.get("namespaces") {
+        config.namespaces = places::namespaces(value, &config.exclude_namespaces)?;
+    }
+    if let Some(value) = fields.get("field_selector") {
+        config.field_selector = value.text("a field selector", places::field_selector)?;
+    }
+    if let Some(value) = fields.get("secrets") {
+        config.secrets = places::secrets(value, &config.exclude_namespaces)?;
+    }
+    config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
+    if config.only_named {
+        places::refuse_what_lists(&fields, &config)?;
     }
     if let Some(value) = fields.get("manifests") {
         config.manifests = texts(value, "globs of manifest files", glob)?;

@@ -15,6 +15,7 @@ mod error;
 mod expansion;
 mod file;
 mod load;
+mod places;
 mod reader;
 
 pub use address::{ListenAddress, ListenHost};
@@ -24,9 +25,10 @@ pub use expansion::{ExpansionError, Lookup, environment, expand};
 pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
 
 use crate::jwt::ClaimPaths;
-use crate::kubernetes::LabelSelector;
+use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
 use crate::source::FileGlob;
+use crate::source::secrets::NamedSecret;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +49,16 @@ pub struct Config {
     pub kubernetes: bool,
     /// Follow changes between two polls.
     pub watch: bool,
+    /// Only these are read, each by itself. Empty: the whole cluster.
+    pub namespaces: Vec<String>,
+    /// What is in these namespaces is never read.
+    pub exclude_namespaces: Vec<NamespacePattern>,
+    /// Sent to the API server with every list and watch.
+    pub field_selector: FieldSelector,
+    /// Secrets that are read by their names, each once.
+    pub secrets: Vec<NamedSecret>,
+    /// Nothing is listed: `secrets` are named, and `label_selectors` are not given.
+    pub only_named: bool,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
@@ -65,6 +77,11 @@ impl Default for Config {
             annotation_key: "jwt-exporter/secret-key".to_owned(),
             kubernetes: true,
             watch: true,
+            namespaces: Vec::new(),
+            exclude_namespaces: Vec::new(),
+            field_selector: FieldSelector::default(),
+            secrets: Vec::new(),
+            only_named: false,
             manifests: Vec::new(),
             reading: Reading {
                 claims: ClaimPaths::default(),

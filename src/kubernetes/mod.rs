@@ -4,9 +4,11 @@
 //! come: nothing here holds a whole one.
 
 pub mod access;
+mod field_selector;
 mod label_selector;
 pub mod list;
 mod name;
+mod namespace_pattern;
 pub mod object;
 mod query;
 mod request;
@@ -14,8 +16,10 @@ mod request_error;
 mod status;
 pub mod watch;
 
+pub use field_selector::FieldSelector;
 pub use label_selector::LabelSelector;
-pub use name::check_qualified;
+pub use name::{check_dns_label, check_qualified, check_subdomain_name};
+pub use namespace_pattern::NamespacePattern;
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};
 pub use request_error::{Reason, RequestError};

@@ -26,6 +26,42 @@ pub fn check_qualified(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The name of a namespace: a DNS label (RFC 1123).
+///
+/// # Errors
+/// The rule that it breaks, as "the name …".
+pub fn check_dns_label(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("the name is not empty");
+    }
+    if text.len() > 63 {
+        return Err("the name has at most 63 characters");
+    }
+    if !is_dns_label(text) {
+        return Err("the name consists of small letters, digits and '-', and begins and ends with a letter or digit");
+    }
+    Ok(())
+}
+
+/// The name of a Secret: a DNS subdomain (RFC 1123).
+///
+/// # Errors
+/// The rule that it breaks, as "the name …".
+pub fn check_subdomain_name(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("the name is not empty");
+    }
+    if text.len() > 253 {
+        return Err("the name has at most 253 characters");
+    }
+    if !text.split('.').all(is_dns_label) {
+        return Err(
+            "the name consists of small letters, digits, '-' and '.', and each part begins and ends with a letter or digit",
+        );
+    }
+    Ok(())
+}
+
 /// The value of a label: like a name, but it may be empty.
 ///
 /// # Errors
@@ -57,17 +93,19 @@ fn check_subdomain(text: &str) -> Result<(), &'static str> {
     if text.len() > 253 {
         return Err("the prefix before the '/' has at most 253 characters");
     }
-    let part = |part: &str| {
-        let ends = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        let bytes = part.as_bytes();
-        ends(bytes.first())
-            && ends(bytes.last())
-            && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
-    };
-    if !text.split('.').all(part) {
+    if !text.split('.').all(is_dns_label) {
         return Err("the prefix before the '/' is a DNS name in lower case");
     }
     Ok(())
+}
+
+/// Of any length.
+fn is_dns_label(text: &str) -> bool {
+    let ends = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    ends(bytes.first())
+        && ends(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
 }
 
 #[cfg(test)]
@@ -98,6 +136,16 @@ mod tests {
             &long_prefix,
         ] {
             assert!(check_qualified(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_namespaces() {
+        for text in ["a", "kube-system", "0", "a--b", &"a".repeat(63)] {
+            assert_eq!(check_dns_label(text), Ok(()), "{text}");
+        }
+        for text in ["", "-", "a-", "-a", "A", "a.b", "a_b", "a*", "a/b", "ä", " a", &"a".repeat(64)] {
+            assert!(check_dns_label(text).is_err(), "{text}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! A snapshot in Prometheus' text format, streamed: no family is ever held as a whole.
 
 use super::family::{
-    EXPIRATION, EXPIRES_IN, Family, ISSUED_AT, ISSUED_AT_DOCUMENTED, ISSUED_SINCE, SOURCE_LAST_SUCCESS, SOURCE_SECRETS,
-    SOURCE_TOKENS, SOURCE_UP, TOKEN_ERROR, TOKEN_EXPIRATION, TOKEN_INFO, TOKEN_ISSUED_AT, TOKEN_NEVER_EXPIRES,
-    TOKEN_NOT_BEFORE,
+    EXPIRATION, EXPIRES_IN, Family, ISSUED_AT, ISSUED_AT_DOCUMENTED, ISSUED_SINCE, SCOPE_UP, SOURCE_LAST_SUCCESS,
+    SOURCE_SECRETS, SOURCE_TOKENS, SOURCE_UP, TOKEN_ERROR, TOKEN_EXPIRATION, TOKEN_INFO, TOKEN_ISSUED_AT,
+    TOKEN_NEVER_EXPIRES, TOKEN_NOT_BEFORE,
 };
 use super::own::OwnMetrics;
 use crate::jwt::TokenType;
@@ -44,6 +44,7 @@ pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()
     })?;
 
     text.sources(snapshot, SOURCE_UP, |source| Some(i64::from(source.up)))?;
+    text.scopes(snapshot)?;
     text.sources(snapshot, SOURCE_LAST_SUCCESS, |source| source.last_success.map(|at| at.0))?;
     text.sources(snapshot, SOURCE_TOKENS, |source| i64::try_from(source.tokens).ok())?;
     text.sources(snapshot, SOURCE_SECRETS, |source| i64::try_from(source.secrets).ok())?;
@@ -177,6 +178,19 @@ impl<'a> Text<'a> {
     ) -> io::Result<()> {
         let tokens = snapshot.tokens().filter_map(|token| date(token).map(|at| (token, at)));
         self.family(family, tokens, |text, (token, at)| text.sample(family.name, &[token.location()], at.0))
+    }
+
+    /// The family with one sample per part of a source.
+    fn scopes(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        let sources = snapshot.sources().iter();
+        let scopes = sources.flat_map(|source| source.scopes.iter().map(move |scope| (source, scope)));
+        self.family(SCOPE_UP, scopes, |text, (source, scope)| {
+            let mut labels = String::new();
+            push_label(&mut labels, "scope", &scope.name);
+            labels.push(',');
+            push_label(&mut labels, "source", &source.name);
+            text.sample(SCOPE_UP.name, &[&labels], i64::from(scope.up));
+        })
     }
 
     /// A family with one sample per source.

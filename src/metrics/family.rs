@@ -77,7 +77,12 @@ pub(super) const TOKEN_ERROR: Family = gauge(
     "Always 1: a token or Secret that could not be shown, or not in full, and the reason.",
 );
 
-pub(super) const SOURCE_UP: Family = gauge("jwt_exporter_source_up", "Whether the last poll of the source succeeded.");
+pub(super) const SOURCE_UP: Family =
+    gauge("jwt_exporter_source_up", "Whether the last poll of the source succeeded, in all of its namespaces.");
+pub(super) const SCOPE_UP: Family = gauge(
+    "jwt_exporter_scope_up",
+    "Whether the namespace could be read at the last try, for each one that the configuration names.",
+);
 pub(super) const SOURCE_LAST_SUCCESS: Family = gauge(
     "jwt_exporter_source_last_success_timestamp_seconds",
     "When the source was last polled with success, in Unix seconds.",
@@ -107,7 +112,7 @@ pub(super) const BUILD_INFO: Family =
     gauge("jwt_exporter_build_info", "Always 1: version, revision and compiler of this program.");
 
 /// All families but those of the process, for tests that hold the documents to them.
-pub const FAMILIES: [Family; 21] = [
+pub const FAMILIES: [Family; 22] = [
     EXPIRES_IN,
     ISSUED_SINCE,
     EXPIRATION,
@@ -121,6 +126,7 @@ pub const FAMILIES: [Family; 21] = [
     TOKEN_NEVER_EXPIRES,
     TOKEN_ERROR,
     SOURCE_UP,
+    SCOPE_UP,
     SOURCE_LAST_SUCCESS,
     SOURCE_TOKENS,
     SOURCE_SECRETS,

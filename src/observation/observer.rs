@@ -224,7 +224,7 @@ fn value_fault(fault: &ValueFault) -> (Reason, String) {
 }
 
 fn missing_key(secret: &SecretView<'_>) -> String {
-    format!("the annotation names a data key that is not there; {}", keys_of(secret))
+    format!("a data key is named that is not there; {}", keys_of(secret))
 }
 
 fn no_token(secret: &SecretView<'_>) -> String {

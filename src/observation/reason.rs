@@ -7,7 +7,7 @@ use crate::jwt::DecodeError;
 pub enum Reason {
     /// A Secret or file that the configuration names is not there.
     NotFound,
-    /// The annotation names a data key that the Secret does not have.
+    /// The annotation or the configuration names a data key that the Secret does not have.
     MissingKey,
     /// No data key holds anything that looks like a token.
     NoToken,

@@ -30,6 +30,20 @@ pub struct SecretObservation {
 }
 
 impl SecretObservation {
+    /// A Secret that was asked for, by these data keys if there are any, and could not be had.
+    #[must_use]
+    pub fn unread(namespace: &str, name: &str, keys: &[String], why: (Reason, &str), version: u64) -> Self {
+        let (reason, detail) = why;
+        let error =
+            |key: &str| TokenError { location: location(namespace, name, key).into(), reason, detail: detail.into() };
+        let mut errors: Vec<TokenError> = keys.iter().map(|key| error(key)).collect();
+        if errors.is_empty() {
+            errors.push(error(""));
+        }
+        errors.sort_by(|a, b| a.location.cmp(&b.location));
+        Self { namespace: namespace.into(), name: name.into(), tokens: [].into(), errors: errors.into(), version }
+    }
+
     /// A file that holds no Secret or token because of `errors`. Each reason counts once, with the detail named first.
     #[must_use]
     pub fn broken(path: &str, mut errors: Vec<(Reason, String)>) -> Self {

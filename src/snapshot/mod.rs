@@ -13,8 +13,10 @@ pub struct SourceStatus {
     pub name: Arc<str>,
     /// The first try is over, well or not.
     pub tried: bool,
-    /// The last try went well.
+    /// The last try went well, in every part.
     pub up: bool,
+    /// The parts that are read by themselves: the namespaces that the configuration names.
+    pub scopes: Arc<[ScopeStatus]>,
     /// When a try went well last.
     pub last_success: Option<UnixSeconds>,
     /// Why the last try failed, for people.
@@ -29,8 +31,26 @@ impl SourceStatus {
     /// A source that has not been asked yet.
     #[must_use]
     pub fn untried(name: &str) -> Self {
-        Self { name: name.into(), tried: false, up: false, last_success: None, failure: None, tokens: 0, secrets: 0 }
+        Self {
+            name: name.into(),
+            tried: false,
+            up: false,
+            scopes: Arc::default(),
+            last_success: None,
+            failure: None,
+            tokens: 0,
+            secrets: 0,
+        }
     }
+}
+
+/// What is known of a part of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeStatus {
+    /// The label `scope`: a namespace.
+    pub name: Arc<str>,
+    /// The last try went well.
+    pub up: bool,
 }
 
 /// One consistent state of all sources.

@@ -12,6 +12,7 @@ pub use changes::log_changes;
 pub use file_glob::{FileGlob, FolderFault, FoundFiles};
 
 use crate::observation::SecretObservation;
+use crate::snapshot::ScopeStatus;
 use secrets::StreamEvent;
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,24 @@ pub trait Source: Send {
         1
     }
 
+    /// The parts that are read by themselves and shown by name: whether each of them worked at its last try.
+    fn scopes(&self) -> Vec<ScopeStatus> {
+        Vec::new()
+    }
+
+    /// What is wrong with the parts that failed at their last try, while the source as a whole worked.
+    fn faults(&self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// Tries just these parts again.
+    ///
+    /// # Errors
+    /// A failure of the whole source, as of [`poll`](Self::poll). That the parts fail again is none.
+    fn mend(&mut self) -> Result<(), PollError> {
+        Ok(())
+    }
+
     /// Takes in what one of its own threads has to say.
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let _ = event;
@@ -63,6 +82,15 @@ pub enum Followed {
     Relist,
     /// It cannot be followed any more, as if a poll had failed.
     Failed(PollError),
+}
+
+/// A part of a source that failed at its last try, while the source as a whole worked.
+#[derive(Debug)]
+pub struct Fault {
+    /// Why.
+    pub error: PollError,
+    /// It stands among what the source holds, as the error of a Secret.
+    pub is_shown: bool,
 }
 
 /// Why a poll failed.

@@ -26,6 +26,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("after_the_end_of_flags", &["--", "-version"]),
     ("check_config", &["-check-config", "-config", "tests/golden/cli/good.yaml"]),
     ("check_config_cluster", &["-check-config", "-config", "tests/golden/cli/cluster.yaml"]),
+    ("check_config_named", &["-check-config", "-config", "tests/golden/cli/named.yaml"]),
     ("check_config_empty", &["-check-config", "-config", "tests/golden/cli/empty.yaml"]),
     ("check_config_wrong", &["-check-config", "-config", "tests/golden/config/duration_word.yaml"]),
     ("run_with_wrong_config", &["-config=tests/golden/config/duration_word.yaml", "-level", "off"]),

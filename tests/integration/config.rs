@@ -95,6 +95,10 @@ polling_interval: 1h
 kubeconfig_path: ""
 annotation_key: jwt-exporter/secret-key
 kubernetes: true
+namespaces: []
+exclude_namespaces: []
+field_selector: ""
+secrets: []
 manifests: []
 claims:
   scope: [/scope, /scp]
@@ -120,6 +124,10 @@ polling_interval: 1d12h
 kubeconfig_path: ~/.kube/${CLUSTER}
 annotation_key: Example.com/Keys
 kubernetes: yes
+namespaces: [billing, kube-system]
+exclude_namespaces: [kube-public, "*-dev"]
+field_selector: type=Opaque, metadata.name!=x
+secrets: [{namespace: a, name: b.c, key: D_1}, {namespace: a, name: e}, {namespace: a, name: b.c, key: f}]
 manifests: [demo/*.yaml]
 claims: {role: [/realm_access/roles], email: []}
 max_tokens_per_secret: 1
@@ -133,6 +141,14 @@ max_series: 3
     assert_eq!(config.polling_interval, Duration::from_secs(36 * 3600));
     assert_eq!(config.kubeconfig_path.as_deref(), Some(Path::new("/home/me/.kube/dev")));
     assert_eq!(config.annotation_key, "Example.com/Keys");
+    assert_eq!(config.namespaces, ["billing", "kube-system"]);
+    let excluded: Vec<_> = config.exclude_namespaces.iter().map(|pattern| pattern.as_str()).collect();
+    assert_eq!(excluded, ["kube-public", "*-dev"]);
+    assert_eq!(config.field_selector.as_str(), "type=Opaque,metadata.name!=x");
+    let named: Vec<_> =
+        config.secrets.iter().map(|secret| (&*secret.namespace, &*secret.name, secret.keys.join("+"))).collect();
+    assert_eq!(named, [("a", "b.c", "D_1+f".to_owned()), ("a", "e", String::new())]);
+    assert!(!config.only_named);
     let manifests: Vec<_> = config.manifests.iter().map(|glob| glob.as_str()).collect();
     assert_eq!(manifests, ["demo/*.yaml"]);
     assert_eq!(config.reading.claims.role, ["/realm_access/roles".parse().unwrap()]);
@@ -147,6 +163,17 @@ fn no_selector_or_an_empty_one_takes_every_secret() {
     for text in ["label_selectors: []", "label_selectors: ['']", "label_selectors: [a=b, ' ']"] {
         assert!(good(text).label_selectors.is_empty(), "{text}");
     }
+}
+
+#[test]
+fn named_secrets_without_selectors_list_nothing() {
+    let secrets = "secrets: [{namespace: a, name: b}]\n";
+    assert!(good(secrets).only_named);
+    assert!(good(&format!("{secrets}label_selectors:\n")).only_named);
+    for selectors in ["[]", "[a=b]"] {
+        assert!(!good(&format!("{secrets}label_selectors: {selectors}\nnamespaces: [a]\n")).only_named, "{selectors}");
+    }
+    assert!(!good("secrets: []").only_named);
 }
 
 #[test]

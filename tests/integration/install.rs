@@ -1,6 +1,7 @@
 //! The cluster install that we ship, against a real API server.
 
 use crate::support::api_client::{ApiClient, Secret, Subject};
+use crate::support::control_plane::Settings;
 use crate::support::exporter::Setup;
 use crate::support::exposition::{find, value};
 use crate::support::kubeconfig::Kubeconfig;
@@ -28,6 +29,96 @@ fn of_kind(kind: &str) -> Value {
 fn ensure(admin: &ApiClient, object: &Value) {
     let (status, answer) = admin.request("POST", &collection(object), Some(object));
     assert!(matches!(status, 201 | 409), "{}: {status} {answer}", object["kind"]);
+}
+
+/// What an overlay makes of the base: its kustomization in the few words that ours use.
+fn overlay(name: &str) -> Vec<Value> {
+    let folder = format!("manifests/overlays/{name}");
+    let read = |file: &str| -> Value { serde_yaml::from_str(&text(&format!("{folder}/{file}"))).unwrap() };
+    let kustomization = read("kustomization.yaml");
+    let known = ["apiVersion", "kind", "patches", "resources"];
+    assert!(kustomization.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{kustomization}");
+    let names = |key: &str| kustomization[key].as_array().unwrap().clone().into_iter();
+    let mut objects: Vec<Value> = base().into_iter().map(|(_, object)| object).collect();
+    let mut used = BTreeSet::from(["kustomization.yaml".to_owned()]);
+    for name in names("resources").filter(|name| name != "../../base") {
+        used.insert(name.as_str().unwrap().to_owned());
+        objects.push(read(name.as_str().unwrap()));
+    }
+    for patch in names("patches") {
+        let file = patch["path"].as_str().unwrap();
+        used.insert(file.to_owned());
+        let patch = read(file);
+        let same = |object: &Value| {
+            object["kind"] == patch["kind"]
+                && ["name", "namespace"].iter().all(|key| object["metadata"][key] == patch["metadata"][key])
+        };
+        let at = objects.iter().position(same).unwrap_or_else(|| panic!("{file} patches nothing"));
+        if patch["$patch"] == "delete" {
+            objects.remove(at);
+        } else {
+            objects[at]["data"] = patch["data"].clone();
+        }
+    }
+    let there: BTreeSet<String> = std::fs::read_dir(crate::support::manifests::in_checkout(&folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(used, there, "files that nothing names");
+    objects
+}
+
+/// An overlay in a cluster: the rights that it grants are used, all of them and no others, and suffice.
+fn try_overlay(name: &str, secret: &Secret, used: &[&str]) {
+    // Of its own: the others grant the same account more.
+    let plane = require_own_control_plane!(Settings::default());
+    let admin = plane.admin();
+    let objects = overlay(name);
+    ensure(admin, &of_kind("Namespace"));
+    for object in objects.iter().filter(|object| object["kind"] != "Namespace" && object["kind"] != "Deployment") {
+        let (status, answer) =
+            admin.request("POST", &format!("{}?fieldValidation=Strict", collection(object)), Some(object));
+        assert_eq!(status, 201, "{answer}");
+    }
+    assert!(!objects.iter().any(|object| object["kind"].as_str().unwrap().starts_with("ClusterRole")));
+    admin.put_secret(secret);
+    let bearer = admin.request_token(NAME, NAME, &[], 3600);
+    let config = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap()["data"]["config.yaml"].clone();
+    let mut exporter = Setup::new(config.as_str().unwrap()).kubeconfig(&plane.kubeconfig().token(&bearer)).start();
+    exporter.wait_until_ready();
+    let metrics = exporter.wait_for_metrics("a watch", |metrics| {
+        let opened =
+            !find(metrics, "jwt_exporter_kube_requests_total", &[("verb", "watch"), ("code", "200")]).is_empty();
+        opened && !find(metrics, "jwt_exporter_token_info", &[("secret_namespace", "default")]).is_empty()
+    });
+    assert_eq!(value(&metrics, "jwt_exporter_source_up", &[("source", "kubernetes")]), 1.0);
+    let verbs: BTreeSet<String> = find(&metrics, "jwt_exporter_kube_requests_total", &[("resource", "secrets")])
+        .iter()
+        .map(|sample| sample.label("verb").to_owned())
+        .collect();
+    let rules = &objects.iter().find(|object| object["kind"] == "Role").unwrap()["rules"];
+    assert_eq!(rules.as_array().unwrap().len(), 1);
+    let granted: BTreeSet<String> =
+        rules[0]["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap().to_owned()).collect();
+    assert_eq!((&granted, &rules[0]["resources"]), (&verbs, &json!(["secrets"])));
+    assert_eq!(verbs.iter().map(String::as_str).collect::<Vec<_>>(), used);
+    let account = Subject::ServiceAccount { namespace: NAME, name: NAME };
+    for (namespace, verb) in [("", "list"), ("", "get"), (NAME, "list"), ("default", "patch")] {
+        admin.await_access(account, namespace, verb, "secrets", false);
+    }
+}
+
+#[test]
+fn the_overlay_for_single_namespaces_needs_a_role_alone() {
+    let jwt = token::hs256(&json!({"exp": 4_000_000_000_i64}));
+    let secret = Secret::new("default", "one").label("monitor.jwt.io/monitoring", "true").data("token", jwt);
+    try_overlay("namespaced", &secret, &["list", "watch"]);
+}
+
+#[test]
+fn the_overlay_for_single_secrets_lists_nothing() {
+    let jwt = token::hs256(&json!({"exp": 4_000_000_000_i64}));
+    try_overlay("named", &Secret::new("default", "partner-token").data("token", jwt), &["get", "watch"]);
 }
 
 #[test]

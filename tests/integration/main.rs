@@ -20,6 +20,8 @@ mod install;
 mod kubeconfig;
 mod log;
 mod manifests;
+mod named_secrets;
+mod namespaces;
 mod real_cluster;
 mod secrecy;
 mod signals;

@@ -1,4 +1,4 @@
-//! The Secrets that a source holds, and which of its streams brought each of them.
+//! The Secrets that a source holds, and which of its selectors brought each of them.
 //!
 //! A Secret that two selectors match comes by both, at different times and in different states. It stays until neither
 //! matches any more, and an older state never takes the place of a newer one.
@@ -13,19 +13,19 @@ pub(super) fn is_before(one: u64, other: u64) -> bool {
     one < UNORDERED && other < UNORDERED && one < other
 }
 
-/// The streams from this number on are not told apart: they are listed and never watched.
-const STREAMS_TOLD_APART: usize = 63;
+/// The selectors from this number on are not told apart: they are listed and never watched.
+const SELECTORS_TOLD_APART: usize = 63;
 
-fn bit(stream: usize) -> u64 {
-    1 << stream.min(STREAMS_TOLD_APART)
+fn bit(selector: usize) -> u64 {
+    1 << selector.min(SELECTORS_TOLD_APART)
 }
 
 /// What is held, sorted by namespace and name.
 #[derive(Default)]
 pub(super) struct Holdings {
     held: Held,
-    /// In step with `held`: a bit for each stream that brought it.
-    streams: Vec<u64>,
+    /// In step with `held`: a bit for each selector that brought it.
+    selectors: Vec<u64>,
 }
 
 impl Holdings {
@@ -41,42 +41,50 @@ impl Holdings {
         self.find(namespace, name).ok().and_then(|at| self.held.get(at))
     }
 
-    /// Takes over what lists brought, instead of all that was held before. Of one Secret the newest state is kept.
-    pub(super) fn replace(&mut self, mut listed: Vec<(usize, Arc<SecretObservation>)>) {
-        let place = |entry: &(usize, Arc<SecretObservation>)| (entry.1.namespace.clone(), entry.1.name.clone());
-        if !listed.is_sorted_by(|(_, a), (_, b)| (&a.namespace, &a.name) <= (&b.namespace, &b.name)) {
-            listed.sort_by_cached_key(place);
+    /// Takes over what lists brought, by selector, instead of all that was held before but for what is `kept`. Of one Secret
+    /// the newest state stays.
+    pub(super) fn replace(
+        &mut self,
+        listed: Vec<(usize, Arc<SecretObservation>)>,
+        kept: impl Fn(&SecretObservation) -> bool,
+    ) {
+        let Self { held, selectors } = std::mem::take(self);
+        let mut all: Vec<(u64, Arc<SecretObservation>)> =
+            listed.into_iter().map(|(selector, observation)| (bit(selector), observation)).collect();
+        all.extend(selectors.into_iter().zip(held).filter(|(_, observation)| kept(observation)));
+        if !all.is_sorted_by(|(_, a), (_, b)| (&a.namespace, &a.name) <= (&b.namespace, &b.name)) {
+            all.sort_by_cached_key(|(_, observation)| (observation.namespace.clone(), observation.name.clone()));
         }
-        let mut next = Self { held: Held::with_capacity(listed.len()), streams: Vec::with_capacity(listed.len()) };
-        for (stream, observation) in listed {
-            match (next.held.last_mut(), next.streams.last_mut()) {
-                (Some(last), Some(streams))
+        let mut next = Self { held: Held::with_capacity(all.len()), selectors: Vec::with_capacity(all.len()) };
+        for (bits, observation) in all {
+            match (next.held.last_mut(), next.selectors.last_mut()) {
+                (Some(last), Some(selectors))
                     if (&last.namespace, &last.name) == (&observation.namespace, &observation.name) =>
                 {
-                    *streams |= bit(stream);
+                    *selectors |= bits;
                     if is_before(last.version, observation.version) {
                         *last = observation;
                     }
                 }
                 _ => {
                     next.held.push(observation);
-                    next.streams.push(bit(stream));
+                    next.selectors.push(bits);
                 }
             }
         }
         next.held.shrink_to_fit();
-        next.streams.shrink_to_fit();
+        next.selectors.shrink_to_fit();
         *self = next;
     }
 
     /// A stream saw the Secret in this state. Whether something changed.
-    pub(super) fn put(&mut self, stream: usize, observation: Arc<SecretObservation>) -> bool {
+    pub(super) fn put(&mut self, selector: usize, observation: Arc<SecretObservation>) -> bool {
         match self.find(&observation.namespace, &observation.name) {
             Ok(at) => {
-                let (Some(known), Some(streams)) = (self.held.get_mut(at), self.streams.get_mut(at)) else {
+                let (Some(known), Some(selectors)) = (self.held.get_mut(at), self.selectors.get_mut(at)) else {
                     return false;
                 };
-                *streams |= bit(stream);
+                *selectors |= bit(selector);
                 if known.version == observation.version || is_before(observation.version, known.version) {
                     return false;
                 }
@@ -85,21 +93,21 @@ impl Holdings {
             }
             Err(at) => {
                 self.held.insert(at, observation);
-                self.streams.insert(at, bit(stream));
+                self.selectors.insert(at, bit(selector));
                 true
             }
         }
     }
 
     /// A stream saw that it no longer matches the Secret, or that it has nothing to show. Whether something changed.
-    pub(super) fn remove(&mut self, stream: usize, namespace: &str, name: &str) -> bool {
+    pub(super) fn remove(&mut self, selector: usize, namespace: &str, name: &str) -> bool {
         let Ok(at) = self.find(namespace, name) else { return false };
-        let Some(streams) = self.streams.get_mut(at) else { return false };
-        *streams &= !bit(stream);
-        let gone = *streams == 0;
+        let Some(selectors) = self.selectors.get_mut(at) else { return false };
+        *selectors &= !bit(selector);
+        let gone = *selectors == 0;
         if gone {
             self.held.remove(at);
-            self.streams.remove(at);
+            self.selectors.remove(at);
         }
         gone
     }
@@ -115,7 +123,7 @@ mod tests {
     }
 
     fn state(holdings: &Holdings) -> Vec<(String, u64)> {
-        assert_eq!(holdings.held.len(), holdings.streams.len());
+        assert_eq!(holdings.held.len(), holdings.selectors.len());
         assert!(holdings.held.is_sorted_by(|a, b| a.name < b.name));
         holdings.held.iter().map(|secret| (secret.name.to_string(), secret.version)).collect()
     }
@@ -123,7 +131,10 @@ mod tests {
     #[test]
     fn lists_of_several_streams_are_merged_and_the_newest_state_stays() {
         let mut holdings = Holdings::default();
-        holdings.replace(vec![(0, secret("b", 5)), (0, secret("c", 1)), (1, secret("a", 2)), (1, secret("b", 4))]);
+        holdings
+            .replace(vec![(0, secret("b", 5)), (0, secret("c", 1)), (1, secret("a", 2)), (1, secret("b", 4))], |_| {
+                false
+            });
         assert_eq!(state(&holdings), [("a".into(), 2), ("b".into(), 5), ("c".into(), 1)]);
         assert!(!holdings.remove(0, "ns", "b"));
         assert!(holdings.remove(1, "ns", "b"));
@@ -131,7 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn events_of_two_streams_in_any_order() {
+    fn what_is_kept_stays_with_the_selectors_that_brought_it() {
+        let mut holdings = Holdings::default();
+        holdings.replace(vec![(0, secret("a", 1)), (0, secret("b", 2)), (1, secret("b", 2))], |_| false);
+        holdings.replace(vec![(0, secret("c", 3))], |known| &*known.name == "b");
+        assert_eq!(state(&holdings), [("b".into(), 2), ("c".into(), 3)]);
+        assert!(!holdings.remove(0, "ns", "b"));
+        assert!(holdings.remove(1, "ns", "b"));
+    }
+
+    #[test]
+    fn events_of_two_selectors_in_any_order() {
         let mut holdings = Holdings::default();
         assert!(holdings.put(0, secret("a", 10)));
         // The other stream is behind: its older state changes nothing, and still counts as a match.
@@ -155,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_are_not_told_apart_keep_what_they_brought() {
+    fn selectors_that_are_not_told_apart_keep_what_they_brought() {
         let mut holdings = Holdings::default();
-        holdings.replace(vec![(0, secret("a", 1)), (80, secret("a", 1)), (90, secret("b", 1))]);
+        holdings.replace(vec![(0, secret("a", 1)), (80, secret("a", 1)), (90, secret("b", 1))], |_| false);
         assert!(!holdings.remove(0, "ns", "a"));
         assert_eq!(state(&holdings).len(), 2);
     }

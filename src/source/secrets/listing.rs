@@ -44,12 +44,11 @@ pub(super) enum Freshness {
     CachedNotBefore(String),
 }
 
-/// Where to list what.
+/// Where to list what, and how long it may take.
 pub(super) struct Listing<'a> {
     pub(super) cluster: &'a Cluster,
-    /// `/api/v1/secrets`, not yet with a query.
-    pub(super) path: &'a str,
-    pub(super) selector: &'a str,
+    /// What is listed.
+    pub(super) query: Query,
     pub(super) timeouts: ListTimeouts,
     /// The end of [`ListTimeouts::poll`].
     pub(super) end: Instant,
@@ -118,7 +117,7 @@ impl Listing<'_> {
             );
             return Err(RequestError::new(Reason::Timeout, message));
         }
-        let query = Query::new(self.path).with_some("labelSelector", self.selector);
+        let query = self.query.clone();
         let query = match freshness {
             Freshness::Newest => query.with("limit", PAGE).with_some("continue", continue_token),
             Freshness::Cached => query.with("resourceVersion", 0),

@@ -2,38 +2,49 @@
 //!
 //! | file | subject |
 //! | --- | --- |
+//! | `scope` | the places that are read: the whole cluster, or single namespaces |
+//! | `named` | Secrets that are read by their names |
+//! | `relist` | the lists of all places, or of those that failed, put together |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
-//! | `stream` | where one selector stands between the two |
+//! | `stream` | where one selector in one place stands between the two |
 //! | `holdings` | what is held, and by which selectors |
 //!
 //! A Secret that did not change since the last list is carried over by its resource version, its values unread. A watch
 //! that ends is opened again from where it was. If it cannot be opened, the source has failed: the next poll, which lists,
-//! starts everything anew. So there is one way to recover, and while the server is away one request at a time.
+//! starts everything anew. So there is one way to recover, and while the server is away one request at a time. A namespace
+//! that alone is forbidden or gone keeps what it had, and is tried again by itself.
 
 mod holdings;
 mod listing;
 #[cfg(test)]
 mod model_tests;
+mod named;
+mod relist;
+mod scope;
 mod stream;
 mod watching;
 
 pub use listing::ListTimeouts;
+pub use named::NamedSecret;
+pub use scope::Selection;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
-use super::{Followed, Held, PollError, Source};
+use super::{Fault, Followed, Held, PollError, Source};
 use crate::kubernetes::object::{ObjectError, SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::observation::{Observer, Reading, SecretObservation, SecretView};
+use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
-use listing::{Freshness, Listed, Listing};
+use named::ANY_MOMENT;
+use scope::Scope;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
 use watching::Watch;
 
-/// Each watch costs a thread and a connection, here and at the API server. Selectors beyond so many are polled.
+/// Each watch costs a thread and a connection, here and at the API server. Streams beyond so many are polled.
 pub const MOST_WATCHES: usize = 32;
 
 /// After one watch could be opened, the others that wait are opened without waiting for each other.
@@ -49,6 +60,9 @@ pub struct SecretsSource {
     silence: Duration,
     /// Where news go; without it, nothing is watched.
     notify: Option<Notify>,
+    selection: Selection,
+    scopes: Vec<Scope>,
+    /// Each selector in each place, place by place.
     streams: Vec<Stream>,
     holdings: Holdings,
     /// The next list must show the newest state.
@@ -57,8 +71,8 @@ pub struct SecretsSource {
 }
 
 impl SecretsSource {
-    /// The Secrets that any of `selectors` matches; every Secret if there is no selector. The annotation `annotation_key`
-    /// names the data keys. They are polled, until [`with_watches`](Self::with_watches).
+    /// The Secrets that any of `selectors` matches, in the whole cluster; every Secret if there is no selector. The annotation
+    /// `annotation_key` names the data keys. They are polled, until [`with_watches`](Self::with_watches).
     #[must_use]
     pub fn new(
         name: &str,
@@ -67,8 +81,8 @@ impl SecretsSource {
         annotation_key: String,
         reading: Reading,
     ) -> Self {
-        let selectors = if selectors.is_empty() { vec![String::new()] } else { selectors };
-        Self {
+        let selection = Selection { label_selectors: selectors, ..Selection::default() };
+        let source = Self {
             name: name.to_owned(),
             cluster,
             annotation_key,
@@ -76,11 +90,31 @@ impl SecretsSource {
             timeouts: ListTimeouts::default(),
             silence: LONGEST_SILENCE,
             notify: None,
-            streams: selectors.into_iter().map(|selector| Stream::new(selector, State::Polled)).collect(),
+            selection: Selection::default(),
+            scopes: Vec::new(),
+            streams: Vec::new(),
             holdings: Holdings::default(),
             distrust_cache: false,
             trusted_until: None,
-        }
+        };
+        source.with_selection(selection)
+    }
+
+    /// With another selection of Secrets. To be called before [`with_watches`](Self::with_watches).
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.scopes = Scope::all(&selection);
+        let every = [String::new()];
+        let selectors =
+            if selection.label_selectors.is_empty() { &every } else { selection.label_selectors.as_slice() };
+        let streams_of = |(at, scope): (usize, &Scope)| {
+            let selectors = if scope.named.is_some() { &every } else { selectors };
+            let stream = move |(number, selector): (usize, &String)| Stream::new(at, number, selector.clone());
+            selectors.iter().enumerate().map(stream)
+        };
+        self.streams = self.scopes.iter().enumerate().flat_map(streams_of).collect();
+        self.selection = selection;
+        self
     }
 
     /// Follows changes between two polls: `notify` brings what the watches say to whoever calls
@@ -93,7 +127,10 @@ impl SecretsSource {
         }
         if self.streams.len() > MOST_WATCHES {
             let (name, all) = (&self.name, self.streams.len());
-            log::warn!("{name}: of {all} label selectors the first {MOST_WATCHES} are watched; the others are polled");
+            log::warn!(
+                "{name}: the label selectors, in each namespace, and the named Secrets make {all} watches; the first \
+                 {MOST_WATCHES} are opened, and the rest is polled"
+            );
         }
         self
     }
@@ -104,51 +141,20 @@ impl SecretsSource {
         Self { timeouts, silence, ..self }
     }
 
-    /// How fresh a list of this stream has to be. What is not watched has nobody to bring it up to date.
-    fn freshness(&self, stream: &Stream) -> Freshness {
-        match stream.state {
-            State::Polled | State::Denied => Freshness::Newest,
-            _ if self.distrust_cache => Freshness::Newest,
-            _ if stream.position.is_empty() => Freshness::Cached,
-            _ => Freshness::CachedNotBefore(stream.position.clone()),
-        }
-    }
-
-    /// Lists all selectors; returns the resource version of each list, and whether it came from the cache. Nothing of the source
-    /// changes before all of them are read.
-    fn list(&mut self) -> Result<Vec<(String, bool)>, RequestError> {
-        let end = Instant::now() + self.timeouts.poll;
-        let mut listed = Vec::with_capacity(self.holdings.held().len());
-        let mut versions = Vec::with_capacity(self.streams.len());
-        for number in 0..self.streams.len() {
-            let Some(stream) = self.streams.get(number) else { break };
-            let (selector, freshness) = (stream.selector.clone(), self.freshness(stream));
-            let cluster = Arc::clone(&self.cluster);
-            let (path, timeouts) = ("/api/v1/secrets", self.timeouts);
-            let listing = Listing { cluster: &cluster, path, selector: &selector, timeouts, end };
-            let before = listed.len();
-            let version = listing.read(&freshness, |what| {
-                match what {
-                    Listed::Again => listed.truncate(before),
-                    Listed::Item(item) => {
-                        let observation = self.observe(&SecretObject::read(item, &self.annotation_key)?, &selector)?;
-                        listed.extend(observation.map(|observation| (number, observation)));
-                    }
-                }
-                Ok(())
-            })?;
-            versions.push((version, freshness != Freshness::Newest));
-        }
-        self.holdings.replace(listed);
-        Ok(versions)
-    }
-
     /// What is to be kept of an object; the same as before if it is in the same state as before.
     fn observe(
         &mut self,
         secret: &SecretObject<'_>,
+        scope: usize,
         selector: &str,
     ) -> Result<Option<Arc<SecretObservation>>, ObjectError> {
+        let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
+        if named.is_none() && self.selection.passes_over(&secret.namespace, &secret.name) {
+            return Ok(None);
+        }
+        let keys = named.map(|named| named.keys.join(",")).filter(|keys| !keys.is_empty());
+        // With a selector or a name, somebody put just these Secrets forward.
+        let picked = named.is_some() || !selector.is_empty();
         let known = self.holdings.get(&secret.namespace, &secret.name);
         if let Some(known) = known.filter(|known| known.version == secret.version) {
             return Ok(Some(Arc::clone(known)));
@@ -158,10 +164,9 @@ impl SecretsSource {
         let view = SecretView {
             namespace: &secret.namespace,
             name: &secret.name,
-            annotation: secret.annotation.as_deref(),
+            annotation: keys.as_deref().or(secret.annotation.as_deref()),
             data: &data,
-            // With a selector, somebody put just these Secrets forward.
-            picked: !selector.is_empty(),
+            picked,
             version: secret.version,
         };
         Ok(self.observer.observe(&view).map(Arc::new))
@@ -170,11 +175,11 @@ impl SecretsSource {
     /// Opens the watch of a stream, from where the stream is.
     fn open(&mut self, number: usize, now: Instant) {
         let (Some(notify), Some(stream)) = (&self.notify, self.streams.get_mut(number)) else { return };
+        let Some(scope) = self.scopes.get(stream.scope) else { return };
         let (opening, cancelled) = stream.open(now);
         let watch = Watch {
             cluster: Arc::clone(&self.cluster),
-            path: "/api/v1/secrets".to_owned(),
-            selector: stream.selector.clone(),
+            query: scope.query(&stream.selector),
             position: stream.position.clone(),
             silence: self.silence,
             stream: number,
@@ -224,14 +229,19 @@ impl SecretsSource {
             // It happened before the list, which shows what came of it.
             return Followed::Nothing;
         }
-        let selector = stream.selector.clone();
+        let (scope, selector, brought_by) = (stream.scope, stream.selector.clone(), stream.number);
         let (namespace, name) = (&*secret.namespace, &*secret.name);
-        let changed = if deleted {
-            self.holdings.remove(number, namespace, name)
+        let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
+        let changed = if let Some(named) = named.filter(|named| deleted || !named.is(namespace, name)) {
+            named.is(namespace, name) && self.holdings.put(brought_by, named.missing())
+        } else if named.is_none() && self.selection.passes_over(namespace, name) {
+            false
+        } else if deleted {
+            self.holdings.remove(brought_by, namespace, name)
         } else {
-            match self.observe(&secret, &selector) {
-                Ok(Some(observation)) => self.holdings.put(number, observation),
-                Ok(None) => self.holdings.remove(number, namespace, name),
+            match self.observe(&secret, scope, &selector) {
+                Ok(Some(observation)) => self.holdings.put(brought_by, observation),
+                Ok(None) => self.holdings.remove(brought_by, namespace, name),
                 Err(error) => return self.broken(number, &error.to_string()),
             }
         };
@@ -245,21 +255,29 @@ impl SecretsSource {
     }
 
     fn failed(&mut self, number: usize, error: &RequestError) -> Followed {
+        let told = self.is_told(number);
         let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
+        let Some(scope) = self.scopes.get(stream.scope) else { return Followed::Nothing };
+        let named = scope.named.is_some();
         stream.give_up();
         if error.reason() == Reason::Gone {
             return self.too_old(number, &error.to_string());
         }
         // 405: something before the API server that knows no watches.
-        if error.reason() == Reason::Forbidden || error.status() == Some(405) {
+        let denied = error.status() == Some(405) || error.reason() == Reason::Forbidden || scope.fails_alone(error);
+        let from_any = named && stream.state == State::Open && stream.position == ANY_MOMENT;
+        let impossible = from_any && error.reason() == Reason::ServerError;
+        if denied || impossible {
             stream.state = State::Denied;
-            let from_cache = stream.from_cache;
-            let told = self.streams.iter().any(|stream| stream.told_denied);
-            if let Some(stream) = self.streams.get_mut(number) {
-                stream.told_denied = true;
+            if scope.failure.is_some() {
+                // That it may not be listed either was said, and is tried again.
+                return Followed::Nothing;
             }
+            let from_cache = stream.from_cache;
+            stream.told_denied = true;
             if !told {
-                log::info!("{}: changes show at the next poll only, since watching is not allowed: {error}", self.name);
+                let why = if denied { "watching is not allowed" } else { "the server cannot watch a single Secret" };
+                log::info!("{}: changes show at the next poll only, since {why}: {error}", self.name);
             }
             // A list from a cache has nothing that brings it up to date now.
             return if from_cache { Followed::Relist } else { Followed::Nothing };
@@ -268,11 +286,26 @@ impl SecretsSource {
         Followed::Failed(PollError::from(error.clone()))
     }
 
+    /// Whether it has been said that this may not be watched. Of one place, and of all Secrets by name, once is enough.
+    fn is_told(&self, number: usize) -> bool {
+        let is_named = |stream: &Stream| self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some());
+        let Some(stream) = self.streams.get(number) else { return false };
+        self.streams
+            .iter()
+            .any(|other| other.told_denied && (other.scope == stream.scope || (is_named(other) && is_named(stream))))
+    }
+
     /// The server no longer knows what came after our position.
     fn too_old(&mut self, number: usize, message: &str) -> Followed {
         log::debug!("{}: the watch is too old, the list is read again: {message}", self.name);
+        let watches = self.streams.len().min(MOST_WATCHES);
         if let Some(stream) = self.streams.get_mut(number) {
             stream.give_up();
+            if self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some()) {
+                stream.position = ANY_MOMENT.to_owned();
+                stream.pause(Instant::now(), watches);
+                return Followed::Nothing;
+            }
             stream.state = State::Idle;
         }
         self.distrust_cache = true;
@@ -290,18 +323,29 @@ impl Source for SecretsSource {
     }
 
     fn poll(&mut self) -> Result<(), PollError> {
-        let versions = self.list()?;
+        let all_failed = self.relist(|_| true)?;
         self.distrust_cache = false;
-        let now = Instant::now();
-        for (number, (version, from_cache)) in versions.into_iter().enumerate() {
-            let Some(stream) = self.streams.get_mut(number) else { break };
-            stream.start_from(version, from_cache);
-            match stream.state {
-                // The server has just answered: a denied watch is asked for again too, rights come and go.
-                State::Idle | State::Denied | State::Paused { .. } => self.open(number, now),
-                State::Opening | State::Open | State::Polled => {}
-            }
-        }
+        all_failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn scopes(&self) -> Vec<ScopeStatus> {
+        let status = |scope: &Scope| {
+            let up = scope.failure.is_none();
+            scope.namespace.as_ref().map(|name| ScopeStatus { name: Arc::clone(name), up })
+        };
+        self.scopes.iter().filter(|scope| scope.named.is_none()).filter_map(status).collect()
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let fault = |scope: &Scope| {
+            let error = PollError::from(scope.failure.clone()?);
+            Some(Fault { error, is_shown: scope.named.is_some() })
+        };
+        self.scopes.iter().filter_map(fault).collect()
+    }
+
+    fn mend(&mut self) -> Result<(), PollError> {
+        self.relist(|scope| scope.failure.is_some())?;
         Ok(())
     }
 
@@ -322,9 +366,11 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
-                stream.told_denied = false;
+                let named = self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some());
+                // That of a Secret may be refused after this.
+                stream.told_denied &= named;
                 self.trusted_until = Some(Instant::now() + TRUST);
-                Followed::Nothing
+                if named && stream.position == ANY_MOMENT { self.get_again(number) } else { Followed::Nothing }
             }
             StreamNews::Ended => {
                 stream.pause(Instant::now(), watches);

@@ -95,12 +95,12 @@ impl Followed {
             for (name, (changed, _)) in self.server.state_at(version).iter().filter(|(_, s)| s.1 & 1 << number != 0) {
                 let object = object(*name, *changed);
                 let secret = SecretObject::read(object.as_bytes(), "key").unwrap();
-                let observation = self.source.observe(&secret, "selector").unwrap().unwrap();
+                let observation = self.source.observe(&secret, 0, "selector").unwrap().unwrap();
                 listed.push((number, observation));
             }
             versions.push(version);
         }
-        self.source.holdings.replace(listed);
+        self.source.holdings.replace(listed, |_| false);
         for (number, version) in versions.into_iter().enumerate() {
             let stream = &mut self.source.streams[number];
             stream.start_from(version.to_string(), true);

@@ -1,4 +1,4 @@
-//! One selector of a source: from its list on, followed by a watch.
+//! One selector in one place: from its list on, followed by a watch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +30,12 @@ pub(super) enum State {
     Denied,
 }
 
-/// One selector.
+/// One selector in one place.
 pub(super) struct Stream {
+    /// Which of the source's places.
+    pub(super) scope: usize,
+    /// Which of the selectors: a Secret may come by several.
+    pub(super) number: usize,
     pub(super) selector: String,
     pub(super) state: State,
     /// The resource version up to which everything is known; empty before the first list.
@@ -51,10 +55,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(selector: String, state: State) -> Self {
+    pub(super) fn new(scope: usize, number: usize, selector: String) -> Self {
         Self {
+            scope,
+            number,
             selector,
-            state,
+            state: State::Polled,
             position: String::new(),
             listed_at: 0,
             from_cache: false,
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn a_watch_that_ends_at_once_is_opened_more_and_more_slowly() {
         let start = Instant::now();
-        let mut stream = Stream::new(String::new(), State::Idle);
+        let mut stream = Stream::new(0, 0, String::new());
         let mut pause = |opened: u64, lived: u64, watches: usize| {
             let opened = start + Duration::from_secs(opened);
             let ended = opened + Duration::from_secs(lived);
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_position_never_goes_back() {
-        let mut stream = Stream::new(String::new(), State::Idle);
+        let mut stream = Stream::new(0, 0, String::new());
         let mut positions = Vec::new();
         for version in ["9", "10", "8", "", "x", "7"] {
             stream.advance(version.to_owned());
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_earlier_thread_is_told_that_it_is_over() {
-        let mut stream = Stream::new(String::new(), State::Idle);
+        let mut stream = Stream::new(0, 0, String::new());
         let (first, flag) = stream.open(Instant::now());
         let (second, other) = stream.open(Instant::now());
         assert!(second > first && flag.load(Ordering::Relaxed) && !other.load(Ordering::Relaxed));

@@ -48,8 +48,8 @@ pub type Notify = Arc<dyn Fn(StreamEvent) -> bool + Send + Sync>;
 /// One opening of one stream.
 pub(super) struct Watch {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) path: String,
-    pub(super) selector: String,
+    /// What is watched, as a list would ask for it.
+    pub(super) query: Query,
     /// The resource version to go on from.
     pub(super) position: String,
     pub(super) silence: Duration,
@@ -85,11 +85,12 @@ impl Watch {
     }
 
     fn follow(&self) -> Result<(), RequestError> {
-        let path = Query::new(&self.path)
+        let path = self
+            .query
+            .clone()
             .with("watch", 1)
             .with("allowWatchBookmarks", true)
             .with("timeoutSeconds", OPEN_SECONDS)
-            .with_some("labelSelector", &self.selector)
             .with_some("resourceVersion", &self.position)
             .build();
         let request = ApiRequest {

@@ -1,0 +1,127 @@
+//! Secrets that the configuration names: each is read and watched by its name, so that `get` and `watch` with `resourceNames`
+//! are enough.
+
+use super::SecretsSource;
+use super::scope::Scope;
+use crate::kubernetes::list::MAX_OBJECT_BYTES;
+use crate::kubernetes::object::{SecretObject, UNORDERED};
+use crate::kubernetes::{ApiRequest, Reason, RequestError, Verb};
+use crate::observation::{self, SecretObservation};
+use crate::source::Followed;
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The resource version of a watch that begins with whatever state the server has at hand (Kubernetes API concepts, "Semantics
+/// for watch"): for a Secret that is not there, or whose own version is too old to watch from. It is read again when such a
+/// watch is open. Where etcd is older than 3.4.25, an API server with the feature gate `WatchList` refuses it.
+pub(super) const ANY_MOMENT: &str = "0";
+
+/// Where a watch of a Secret in this state begins.
+pub(super) fn position_of(version: u64) -> String {
+    if version < UNORDERED { version.to_string() } else { ANY_MOMENT.to_owned() }
+}
+
+/// A Secret by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its data keys that hold tokens; empty: those that its annotation names, or all.
+    pub keys: Vec<String>,
+}
+
+impl NamedSecret {
+    pub(super) fn is(&self, namespace: &str, name: &str) -> bool {
+        self.namespace == namespace && self.name == name
+    }
+
+    /// That there is no such Secret, or that we may not read it.
+    pub(super) fn unread(&self, reason: observation::Reason, detail: &str) -> Arc<SecretObservation> {
+        // In no order with the versions of the Secret itself.
+        let version = UNORDERED | reason as u64;
+        Arc::new(SecretObservation::unread(&self.namespace, &self.name, &self.keys, (reason, detail), version))
+    }
+
+    pub(super) fn missing(&self) -> Arc<SecretObservation> {
+        self.unread(observation::Reason::NotFound, "`secrets` names it, and there is no such Secret")
+    }
+}
+
+impl SecretsSource {
+    /// Reads the named Secret of a place.
+    ///
+    /// # Errors
+    /// What says nothing of this Secret: the server's own failures. That it is not there or forbidden is shown for it; of the
+    /// latter the error is returned beside what is shown.
+    pub(super) fn get(
+        &mut self,
+        at: usize,
+        end: Instant,
+    ) -> Result<(Arc<SecretObservation>, Option<RequestError>), RequestError> {
+        let Some((named, path)) = self.scopes.get(at).and_then(Scope::object) else {
+            return Err(RequestError::new(Reason::BadStatus, "a place without a Secret was to be read".into()));
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        let request = ApiRequest {
+            verb: Verb::Get,
+            resource: "secrets",
+            path,
+            body: None,
+            deadline: Some(self.timeouts.page.min(left)),
+            per_read: self.timeouts.per_read,
+        };
+        let response = match self.cluster.send(&request) {
+            Ok(response) => response,
+            Err(error) => {
+                return match error.reason() {
+                    Reason::NotFound => Ok((named.missing(), None)),
+                    Reason::Forbidden => {
+                        Ok((named.unread(observation::Reason::Forbidden, &error.to_string()), Some(error)))
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
+        let mut object = Vec::new();
+        let mut bounded = response.take(MAX_OBJECT_BYTES as u64 + 1);
+        let read = bounded.read_to_end(&mut object);
+        let response = bounded.into_inner();
+        read.map_err(|error| response.read_error(error))?;
+        if object.len() > MAX_OBJECT_BYTES {
+            return Err(response.bad_answer(&format!("the object has more than {MAX_OBJECT_BYTES} bytes")));
+        }
+        let observation = SecretObject::read(&object, &self.annotation_key)
+            .and_then(|secret| self.observe(&secret, at, ""))
+            .map_err(|error| response.bad_answer(&error.to_string()))?;
+        observation
+            .filter(|observation| named.is(&observation.namespace, &observation.name))
+            .map(|observation| (observation, None))
+            .ok_or_else(|| response.bad_answer("another object than the one that was asked for"))
+    }
+
+    /// A watch from [`ANY_MOMENT`] has begun: what happened between the last reading and then is told by nobody.
+    pub(super) fn get_again(&mut self, number: usize) -> Followed {
+        let Some(at) = self.streams.get(number).map(|stream| stream.scope) else { return Followed::Nothing };
+        match self.get(at, Instant::now() + self.timeouts.poll) {
+            Ok((observation, failure)) => {
+                if let Some(scope) = self.scopes.get_mut(at) {
+                    scope.failure = failure;
+                }
+                self.follow_from(number, observation.version);
+                if self.holdings.put(0, observation) { Followed::Changed } else { Followed::Nothing }
+            }
+            Err(error) => Followed::Failed(error.into()),
+        }
+    }
+
+    /// The stream of a named Secret knows this state of it.
+    pub(super) fn follow_from(&mut self, number: usize, version: u64) {
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.from_cache = false;
+            stream.listed_at = if version < UNORDERED { version } else { 0 };
+        }
+    }
+}
