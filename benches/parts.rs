@@ -57,7 +57,10 @@ fn token_list(count: usize) -> String {
 /// Helm keeps each release in a Secret of its own: here 130 KB of base64 that hold no token.
 fn helm_list(count: usize) -> String {
     let release = STANDARD.encode(STANDARD.encode([0x1f; 73_000]));
-    list((0..count).map(|number| item(number, &format!(r#"{{"release":"{release}"}}"#)).replace(ANNOTATION, "helm.sh/x")))
+    list(
+        (0..count)
+            .map(|number| item(number, &format!(r#"{{"release":"{release}"}}"#)).replace(ANNOTATION, "helm.sh/x")),
+    )
 }
 
 fn observer() -> Observer {

@@ -18,14 +18,7 @@ impl Table {
     }
 
     /// Medians of both, and their ratio.
-    pub fn times(
-        &mut self,
-        what: &str,
-        ours: &mut [Duration],
-        rival: &str,
-        theirs: &mut [Duration],
-        wanted: &str,
-    ) {
+    pub fn times(&mut self, what: &str, ours: &mut [Duration], rival: &str, theirs: &mut [Duration], wanted: &str) {
         let ratio = median(ours).as_secs_f64() / median(theirs).as_secs_f64();
         self.row(what, &spread(ours), &format!("{rival}: {}", spread(theirs)), &format!("{ratio:.2}"), wanted);
     }
