@@ -2,6 +2,7 @@
 
 use super::seed::Cluster;
 use super::support::http;
+use super::support::kubeconfig::Kubeconfig;
 use super::support::process::{self, Process};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -21,9 +22,19 @@ pub struct Exporter {
 impl Exporter {
     /// Starts it with what `config` adds, and does not wait.
     pub fn start(cluster: &Cluster, config: &str) -> Self {
+        Self::start_with(config, cluster.plane().admin_kubeconfig())
+    }
+
+    /// The same and the list gzipped or not, as `disable-compression` of a kubeconfig says.
+    pub fn start_with_compression(cluster: &Cluster, config: &str, compression: bool) -> Self {
+        let kubeconfig = cluster.plane().admin_kubeconfig().cluster_field("disable-compression", !compression);
+        Self::start_with(config, kubeconfig)
+    }
+
+    fn start_with(config: &str, kubeconfig: Kubeconfig) -> Self {
         let folder = process::folder("bench-exporter");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, process::free_port()));
-        let kubeconfig = cluster.plane().admin_kubeconfig().write(folder.path());
+        let kubeconfig = kubeconfig.write(folder.path());
         let file = folder.path().join("config.yaml");
         let kubeconfig = kubeconfig.display();
         std::fs::write(&file, format!("address: \"{address}\"\nkubeconfig_path: {kubeconfig}\n{config}")).unwrap();

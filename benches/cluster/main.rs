@@ -94,18 +94,28 @@ fn run(sizes: &[usize], every: bool) {
 /// From exec to the end of the first scrape that has everything, beside curl fetching the list that it begins with.
 fn first_scrape(cluster: &Cluster, size: usize, table: &mut Table) {
     let wanted = |text| if size >= PROMISED { text } else { "" };
-    let mut ours = Vec::new();
-    let mut curl = Vec::new();
+    let query = "labelSelector=monitor.jwt.io%2Fmonitoring%3Dtrue&";
+    let (mut plain, mut curl, mut zipped, mut curl_zipped) = (vec![], vec![], vec![], vec![]);
     for _ in 0..STARTS {
-        curl.push(timed(cluster.curl_list("labelSelector=monitor.jwt.io%2Fmonitoring%3Dtrue&")));
-        let begun = Instant::now();
-        let exporter = Exporter::start(cluster, "");
-        exporter.wait_until_ready();
-        let text = exporter.scrape();
-        ours.push(begun.elapsed());
-        assert_eq!(series(&text), 2 * size, "the first scrape after readiness must be complete");
+        curl.push(timed(cluster.curl_list(query)));
+        plain.push(to_first_scrape(cluster, "", size, false));
+        let mut command = cluster.curl_list(query);
+        command.arg("--compressed");
+        curl_zipped.push(timed(command));
+        zipped.push(to_first_scrape(cluster, "", size, true));
     }
-    table.times("first complete scrape", &mut ours, "curl of the list", &mut curl, wanted("≤ 1.7"));
+    table.times("first complete scrape", &mut plain, "curl of the list", &mut curl, wanted("≤ 1.7"));
+    table.times("… with the list gzipped", &mut zipped, "curl --compressed", &mut curl_zipped, "");
+}
+
+fn to_first_scrape(cluster: &Cluster, config: &str, size: usize, compression: bool) -> Duration {
+    let begun = Instant::now();
+    let exporter = Exporter::start_with_compression(cluster, config, compression);
+    exporter.wait_until_ready();
+    let text = exporter.scrape();
+    let took = begun.elapsed();
+    assert_eq!(series(&text), 2 * size, "the first scrape after readiness must be complete");
+    took
 }
 
 fn series(text: &str) -> usize {
@@ -185,13 +195,18 @@ fn memory(cluster: &Cluster, size: usize, table: &mut Table) {
 fn every_secret(cluster: &Cluster, tokens: usize, table: &mut Table) {
     let all = cluster.secrets();
     table.begin(&format!("every one of {all} Secrets ({HELM_RELEASES} of Helm), {tokens} tokens kept"));
-    let listed = timed(cluster.curl_list(""));
-    let begun = Instant::now();
-    let exporter = Exporter::start(cluster, "label_selectors: []\npolling_interval: 15s\n");
+    let config = "label_selectors: []\npolling_interval: 15s\n";
+    let (mut ours, mut curl, mut zipped) = (vec![], vec![], vec![]);
+    for _ in 0..3 {
+        curl.push(timed(cluster.curl_list("")));
+        ours.push(to_first_scrape(cluster, config, tokens, false));
+        zipped.push(to_first_scrape(cluster, config, tokens, true));
+    }
+    table.times("first complete scrape", &mut ours, "curl of the list", &mut curl, "");
+    table.times("… with the list gzipped", &mut zipped, "curl of the list", &mut curl, "");
+    let exporter = Exporter::start(cluster, config);
     exporter.wait_until_ready();
-    let text = exporter.scrape();
-    table.times("first complete scrape", &mut [begun.elapsed()], "curl of the list", &mut [listed], "");
-    assert_eq!(series(&text), 2 * tokens);
+    exporter.scrape();
     exporter.wait_for_polls(2);
     let wanted = if tokens <= 100 { "< 12 MiB" } else { "< 36 MiB" };
     table.memory("peak memory after list, scrape and relist", exporter.peak(), wanted);
