@@ -3,6 +3,7 @@
 use super::{Reason, push_label};
 use crate::jwt::{TokenType, UnverifiedJwt};
 use crate::time::UnixSeconds;
+use std::collections::HashSet;
 use std::fmt;
 
 /// The bounds that hold for each Secret and each token by itself.
@@ -143,6 +144,7 @@ impl TokenObservation {
         push_label(text, "subject", &claims.subject);
         let tail_end = text.len();
 
+        let first_series = text.len();
         let combinations = claims.roles.len().max(1).saturating_mul(claims.scopes.len().max(1));
         let joined = combinations > bounds.max_series_per_token;
         if joined {
@@ -154,6 +156,7 @@ impl TokenObservation {
                 }
             }
         }
+        let series = if joined || combinations == 1 { 1 } else { each_once(text, first_series) };
         let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         Self {
             text: Box::from(text.as_str()),
@@ -161,7 +164,7 @@ impl TokenObservation {
             head_end: short(head_end),
             location_end: short(location_end),
             tail_end: short(tail_end),
-            series: if joined { 1 } else { short(combinations) },
+            series: short(series),
             joined,
             token_type: jwt.token_type,
             expires: claims.expires.at(),
@@ -212,6 +215,14 @@ impl TokenObservation {
 
 fn or_empty<T: AsRef<str>>(texts: &[T]) -> impl Iterator<Item = &str> + Clone {
     texts.iter().map(AsRef::as_ref).chain(texts.is_empty().then_some(""))
+}
+
+/// Drops the lines behind `from` that are there already: two texts may have been cut to the same label. How many are left.
+fn each_once(text: &mut String, from: usize) -> usize {
+    let lines = text.split_off(from);
+    let mut seen = HashSet::new();
+    text.extend(lines.split_inclusive('\n').filter(|line| seen.insert(*line)));
+    seen.len()
 }
 
 fn push_series(text: &mut String, role: &str, scope: &str) {
@@ -268,6 +279,14 @@ mod tests {
             observe(ClaimsSet { roles: texts(&["r", "q", "p"]), scopes: texts(&["a", "b"]), ..ClaimsSet::default() });
         assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="r,q,p",scope="a,b","#]);
         assert_eq!((token.series_count(), token.joined), (1, true));
+    }
+
+    #[test]
+    fn texts_that_are_cut_to_the_same_label_are_one_series() {
+        let long = "x".repeat(600);
+        let roles = vec![format!("{long}1").into(), "r".into(), format!("{long}2").into()];
+        let token = observe(ClaimsSet { roles, ..ClaimsSet::default() });
+        assert_eq!((token.series().count(), token.series_count()), (2, 2));
     }
 
     #[test]

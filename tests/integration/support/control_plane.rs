@@ -63,7 +63,8 @@ impl ControlPlane {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, process::free_port()));
         let server_ca = CertificateAuthority::new("test API server authority");
         let client_ca = CertificateAuthority::new("test client authority");
-        let admin_token = super::token::base64url(super::unique_name("admin").as_bytes());
+        // Long enough to be searched for in what the program writes, whatever our process number is.
+        let admin_token = super::token::base64url(super::unique_name("the-administrator-of-this-plane").as_bytes());
 
         let names: Vec<&str> = settings.server_names.iter().map(String::as_str).collect();
         let server = server_ca.server(&names);
