@@ -1,0 +1,131 @@
+//! What becomes of what a watch says: events change what is held, errors lead back to a list.
+
+use super::named::ANY_MOMENT;
+use super::stream::{State, Stream};
+use super::{MOST_WATCHES, SecretsSource};
+use crate::kubernetes::object::{SecretObject, UNORDERED};
+use crate::kubernetes::watch::{WatchEvent, resource_version};
+use crate::kubernetes::{Reason, RequestError};
+use crate::source::{Followed, PollError};
+use std::time::Instant;
+
+impl SecretsSource {
+    pub(super) fn line(&mut self, number: usize, line: &[u8]) -> Followed {
+        let event = match WatchEvent::read(line) {
+            Ok(event) => event,
+            Err(fault) => return self.broken(number, &format!("an event {fault}")),
+        };
+        match event {
+            WatchEvent::Changed(object) => self.changed(number, object, false),
+            WatchEvent::Deleted(object) => self.changed(number, object, true),
+            WatchEvent::Bookmark(version) => {
+                if let Some(stream) = self.streams.get_mut(number) {
+                    stream.advance(version);
+                }
+                Followed::Nothing
+            }
+            WatchEvent::Unknown => Followed::Nothing,
+            WatchEvent::Error { code: 410, message } => self.too_old(number, &message),
+            WatchEvent::Error { code, message } => {
+                let message = format!("watch secrets at {}: {code}: {message}", self.cluster.server());
+                self.failed(number, &RequestError::new(Reason::of_status(code), message))
+            }
+        }
+    }
+
+    fn changed(&mut self, number: usize, object: &str, deleted: bool) -> Followed {
+        let secret = match SecretObject::read(object.as_bytes(), &self.annotation_key) {
+            Ok(secret) => secret,
+            Err(error) => return self.broken(number, &error.to_string()),
+        };
+        let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
+        if let Some(version) = resource_version(object) {
+            stream.advance(version);
+        }
+        if secret.version < UNORDERED && secret.version <= stream.listed_at {
+            // It happened before the list, which shows what came of it.
+            return Followed::Nothing;
+        }
+        let (scope, selector, brought_by) = (stream.scope, stream.selector.clone(), stream.number);
+        let (namespace, name) = (&*secret.namespace, &*secret.name);
+        let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
+        let changed = if let Some(named) = named.filter(|named| deleted || !named.is(namespace, name)) {
+            named.is(namespace, name) && self.holdings.put(brought_by, named.missing())
+        } else if named.is_none() && self.selection.passes_over(namespace, name) {
+            false
+        } else if deleted {
+            self.holdings.remove(brought_by, namespace, name)
+        } else {
+            match self.observe(&secret, scope, &selector) {
+                Ok(Some(observation)) => self.holdings.put(brought_by, observation),
+                Ok(None) => self.holdings.remove(brought_by, namespace, name),
+                Err(error) => return self.broken(number, &error.to_string()),
+            }
+        };
+        if changed { Followed::Changed } else { Followed::Nothing }
+    }
+
+    /// What a watch said is not what the API server says.
+    fn broken(&mut self, number: usize, cause: &str) -> Followed {
+        let message = format!("watch secrets at {}: {cause}", self.cluster.server());
+        self.failed(number, &RequestError::new(Reason::BadAnswer, message))
+    }
+
+    pub(super) fn failed(&mut self, number: usize, error: &RequestError) -> Followed {
+        let told = self.is_told(number);
+        let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
+        let Some(scope) = self.scopes.get(stream.scope) else { return Followed::Nothing };
+        let named = scope.named.is_some();
+        stream.give_up();
+        if error.reason() == Reason::Gone {
+            return self.too_old(number, &error.to_string());
+        }
+        // 405: something before the API server that knows no watches.
+        let denied = error.status() == Some(405) || error.reason() == Reason::Forbidden || scope.fails_alone(error);
+        let from_any = named && stream.state == State::Open && stream.position == ANY_MOMENT;
+        let impossible = from_any && error.reason() == Reason::ServerError;
+        if denied || impossible {
+            stream.state = State::Denied;
+            if scope.failure.is_some() {
+                // That it may not be listed either was said, and is tried again.
+                return Followed::Nothing;
+            }
+            let from_cache = stream.from_cache;
+            stream.told_denied = true;
+            if !told {
+                let why = if denied { "watching is not allowed" } else { "the server cannot watch a single Secret" };
+                log::info!("{}: changes show at the next poll only, since {why}: {error}", self.name);
+            }
+            // A list from a cache has nothing that brings it up to date now.
+            return if from_cache { Followed::Relist } else { Followed::Nothing };
+        }
+        stream.state = State::Idle;
+        Followed::Failed(PollError::from(error.clone()))
+    }
+
+    /// Whether it has been said that this may not be watched. Of one place, and of all Secrets by name, once is enough.
+    fn is_told(&self, number: usize) -> bool {
+        let is_named = |stream: &Stream| self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some());
+        let Some(stream) = self.streams.get(number) else { return false };
+        self.streams
+            .iter()
+            .any(|other| other.told_denied && (other.scope == stream.scope || (is_named(other) && is_named(stream))))
+    }
+
+    /// The server no longer knows what came after our position.
+    fn too_old(&mut self, number: usize, message: &str) -> Followed {
+        log::debug!("{}: the watch is too old, the list is read again: {message}", self.name);
+        let watches = self.streams.len().min(MOST_WATCHES);
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.give_up();
+            if self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some()) {
+                stream.position = ANY_MOMENT.to_owned();
+                stream.pause(Instant::now(), watches);
+                return Followed::Nothing;
+            }
+            stream.state = State::Idle;
+        }
+        self.distrust_cache = true;
+        Followed::Relist
+    }
+}
