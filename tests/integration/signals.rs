@@ -69,6 +69,14 @@ fn in_the_middle_of_a_scrape_that_nobody_reads() {
 }
 
 #[test]
+fn a_crash_leaves_no_core() {
+    let mut exporter = Setup::new("kubernetes: false\n").start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", exporter.process().id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
+#[test]
 fn as_the_first_process_of_a_container() {
     // PID 1 has no default action for signals: one that is not taken care of is lost.
     let may = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
