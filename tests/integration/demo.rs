@@ -100,7 +100,7 @@ fn the_demo_in_a_cluster_gives_the_same_samples() {
     let kubeconfig = Kubeconfig::new(plane.url()).ca_inline(plane.ca_pem()).token(plane.admin_token());
     let bounds: String =
         config_without(&[]).lines().filter(|line| line.starts_with("max_")).map(|line| format!("{line}\n")).collect();
-    let config = format!("kubeconfig_path: {}\n{bounds}", kubeconfig.write(folder.path()).display());
+    let config = format!("kubeconfig_path: {}\nwatch: false\n{bounds}", kubeconfig.write(folder.path()).display());
     let mut in_cluster = Setup::new(config).start();
     let mut in_files = Setup::new(config_without(&["address"])).in_checkout().start();
     in_cluster.wait_until_ready();

@@ -18,7 +18,7 @@ fn tokens_of_a_real_cluster_are_scraped() {
     admin.put_secret(&secret.data("token", &jwt));
     admin.put_secret(&Secret::new(&namespace, "broken").label("test", &wanted).data("token", "hello"));
 
-    let config = format!("label_selectors: [\"test={wanted}\"]\n");
+    let config = format!("label_selectors: [\"test={wanted}\"]\nwatch: false\n");
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
     let metrics = exporter.metrics();

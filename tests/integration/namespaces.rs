@@ -223,8 +223,7 @@ fn excluded_namespaces_and_other_types_are_never_seen_in_lists_and_watches() {
     );
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
-    let metrics = exporter.metrics();
-    assert_eq!(find(&metrics, EXPIRATION, &[]).len(), 1, "{metrics}");
+    exporter.wait_for_metrics("the one token", |metrics| find(metrics, EXPIRATION, &[]).len() == 1);
     exporter.wait_for_metrics("a watch", |metrics| requests(metrics, &[("verb", "watch"), ("code", "200")]) == 1.0);
     put(&exact, "after", "Opaque", 2);
     put(&globbed, "after", "Opaque", 2);

@@ -157,7 +157,7 @@ fn one_hundred_tokens_and_no_piece_of_them_in_anything_written() {
     }
     admin.put_secrets(&secrets);
 
-    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\n");
+    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\nwatch: false\n");
     let setup = Setup::new(config).argument("-level").argument("trace").kubeconfig(&plane.admin_kubeconfig());
     let mut exporter = setup.start();
     exporter.wait_until_ready();
@@ -193,7 +193,7 @@ fn a_client_key_stays_where_it_is() {
     let identity = plane.issue_client_certificate("nobody", &[]);
     let mut hidden = pem("our client key", &identity.key_pem);
     hidden.push(("our client key, twice encoded".to_owned(), STANDARD.encode(&identity.key_pem)[100..].into()));
-    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\n");
+    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 500ms\nwatch: false\n");
     let setup = Setup::new(config).argument("-level").argument("trace");
     let exporter = setup.kubeconfig(&plane.kubeconfig().certificate_inline(&identity)).start();
     // Nobody has no rights: an error is told too.

@@ -33,7 +33,7 @@ fn selectors_take_a_secret_if_any_matches_and_no_selector_takes_all() {
     admin.put_secret(&annotated.annotation("jwt-exporter/secret-key", "token"));
 
     let read = |selectors: &str| {
-        let config = format!("label_selectors: {selectors}\n");
+        let config = format!("label_selectors: {selectors}\nwatch: false\n");
         let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
         exporter.wait_until_ready();
         exporter.metrics()

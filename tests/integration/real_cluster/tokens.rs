@@ -6,7 +6,7 @@ mod model;
 
 use crate::support::api_client::Secret;
 use crate::support::exporter::Setup;
-use crate::support::exposition::{Sample, samples};
+use crate::support::exposition::{Sample, find, samples};
 use crate::support::{token, unique_name};
 use cases::{broken, well_formed};
 use model::{Expected, Place};
@@ -44,6 +44,10 @@ fn every_sample_of_every_kind_of_token_is_as_documented() {
     let config = format!("label_selectors: [\"test={wanted}\"]\n");
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
+    // The list comes from the API server's cache, which may be a moment behind; the watch brings what was written last.
+    exporter.wait_for_metrics("all Secrets", |metrics| {
+        find(metrics, "jwt_exporter_source_secrets", &[]).iter().any(|sample| sample.value == secrets.len() as f64)
+    });
     let before = token::now();
     let metrics = exporter.metrics();
     let after = token::now();

@@ -71,7 +71,7 @@ fn each_has_one_error_told_once_and_counted_at_every_poll() {
     });
     admin.put_secret(&crowded);
 
-    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 300ms\n");
+    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 300ms\nwatch: false\n");
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
 
@@ -134,7 +134,7 @@ fn a_mended_secret_loses_its_error_and_a_broken_one_its_samples() {
     let good = |claims: Value| token::hs256(&claims);
     put("left", "one.two");
     put("right", &good(json!({"exp": 1, "iat": 2})));
-    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 300ms\n");
+    let config = format!("label_selectors: [\"test={wanted}\"]\npolling_interval: 300ms\nwatch: false\n");
     let mut exporter = Setup::new(config).kubeconfig(&plane.admin_kubeconfig()).start();
     exporter.wait_until_ready();
     let broken = |name: &str| vec![(name.to_owned(), "token".to_owned(), "not_a_jwt".to_owned())];
