@@ -173,6 +173,8 @@ impl Exporter {
 
     /// The lines of the log that hold `text`.
     pub fn log_lines(&self, text: &str) -> Vec<String> {
+        // What was seen in the metrics was logged before; but a thread of ours reads the pipe, and it may be a moment behind.
+        std::thread::sleep(Duration::from_millis(50));
         self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
