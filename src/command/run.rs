@@ -10,6 +10,7 @@ use crate::published::Published;
 use crate::server::{self, Shown};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
+use crate::source::files::FilesSource;
 use crate::source::manifests::ManifestsSource;
 use crate::source::secrets::{SecretsSource, Selection};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -128,13 +129,18 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
         }
         sources.push(Box::new(secrets));
     }
+    if !config.files.is_empty() {
+        let files = FilesSource::new(config.files.clone(), config.links, config.watch, config.reading.clone());
+        sources.push(Box::new(files));
+    }
     if !config.manifests.is_empty() {
         let (selectors, key) = (config.label_selectors.clone(), config.annotation_key.clone());
-        let manifests = ManifestsSource::new(config.manifests.clone(), selectors, key, config.reading.clone());
+        let manifests =
+            ManifestsSource::new(config.manifests.clone(), config.links, selectors, key, config.reading.clone());
         sources.push(Box::new(manifests));
     }
     if sources.is_empty() {
-        log::warn!("there is nothing to read: `kubernetes` is false, and `manifests` is empty");
+        log::warn!("there is nothing to read: `kubernetes` is false, and `files` and `manifests` are empty");
     }
     Ok(sources)
 }
