@@ -365,6 +365,33 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_that_people_keep_in_secrets() {
+        let t = token("{}");
+        let auth = STANDARD.encode(format!("user:{t}"));
+        // Kubernetes, "kubernetes.io/dockerconfigjson"; Argo CD, "Declarative Setup", clusters; OAuth 2.0, RFC 6749, 5.1.
+        let login = format!(
+            r#"{{"auths":{{"https://a/v1/":{{"username":"u","password":"{t}","auth":"{auth}"}},"b":{{"auth":"{auth}"}},"c":{{"identitytoken":"{t}"}}}}}}"#
+        );
+        let argo = format!(r#"{{"bearerToken":"{t}","tlsClientConfig":{{"insecure":false,"caData":"LS0t"}}}}"#);
+        let oauth = format!(r#"{{"access_token":"{t}","expires_in":3600,"id_token":"{t}"}}"#);
+        expect(
+            None,
+            &[(".dockerconfigjson", &login)],
+            &[
+                ".dockerconfigjson/auths/b/auth",
+                ".dockerconfigjson/auths/c/identitytoken",
+                ".dockerconfigjson/auths/https:~1~1a~1v1~1/password",
+            ],
+            &[],
+        );
+        let cluster = [("config", argo.as_str()), ("name", "a-cluster"), ("server", "https://10.0.0.1")];
+        expect(None, &cluster, &["config/bearerToken"], &[]);
+        expect(None, &[("answer", &oauth)], &["answer/access_token", "answer/id_token"], &[]);
+        let deep = format!("{}\"{t}\"{}", "[".repeat(100), "]".repeat(100));
+        expect(None, &[("deep", &deep)], &[&format!("deep{}", "/0".repeat(100))], &[]);
+    }
+
+    #[test]
     fn tokens_of_one_secret_are_bounded() {
         let t = token("{}");
         let data: Vec<(String, &str)> = (0..9).map(|n| (format!("k{n}"), t.as_str())).collect();
