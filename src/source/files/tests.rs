@@ -250,7 +250,7 @@ fn the_swap_of_a_projected_volume_is_followed_by_a_look() {
 }
 
 #[test]
-fn a_change_in_place_is_seen_even_within_a_tick_of_the_clock() {
+fn a_change_in_place_is_seen() {
     let folder = folder_with(&[("t", &token(1))]);
     let mut source = source(folder.path(), &["t"]);
     assert_eq!(poll(&mut source, folder.path()), ["t t=1"]);
@@ -269,6 +269,61 @@ fn a_change_in_place_is_seen_even_within_a_tick_of_the_clock() {
     assert!(!look(&mut source));
     source.poll().unwrap();
     assert!(Arc::ptr_eq(&before[0], &source.held()[0]), "an error is carried over too");
+}
+
+#[test]
+fn a_file_is_settled_when_its_times_would_tell_of_another_change() {
+    let folder = folder_with(&[("t", "x")]);
+    let metadata = fs::metadata(folder.path().join("t")).unwrap();
+    let signature = Signature::of(&metadata);
+    let changed = metadata.modified().unwrap();
+    let second = Duration::from_secs(1);
+    for (now, settled) in [
+        (changed, false),
+        (changed + 2 * second, false),
+        (changed + 5 * second, true),
+        // A clock that goes behind, but not one that stands still in the past: the file would be read for ever.
+        (changed - 2 * second, false),
+        (changed - 3600 * second, true),
+    ] {
+        assert_eq!(signature.settled(now), settled.then_some(signature), "{now:?}");
+    }
+}
+
+/// Were it decided by the path where a file lies, a link that is turned over in between would let the other one in.
+#[test]
+fn a_link_that_turns_all_the_time_never_leads_out() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let outside = folder_with(&[("t", &token(666)), ("f/t", &token(666))]);
+    let folder = folder_with(&[("in/t", &token(1))]);
+    let root = folder.path();
+    let turn = |to: &Path, name: &str| {
+        symlink(to, root.join("next")).unwrap();
+        fs::rename(root.join("next"), root.join(name)).unwrap();
+    };
+    let (mut inside, mut refused, mut led_out) = (0, 0, false);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                turn(&outside.path().join("t"), "turning");
+                turn(&outside.path().join("f"), "turning-folder");
+                turn(&root.join("in/t"), "turning");
+                turn(&root.join("in"), "turning-folder");
+            }
+        });
+        let mut source = source(root, &["turning", "*/t"]);
+        let started = Instant::now();
+        while (inside < 2_000 || refused < 2_000) && started.elapsed() < Duration::from_secs(60) {
+            let found = poll(&mut source, root).concat();
+            led_out |= found.contains("666");
+            inside += u32::from(found.contains("turning turning=1"));
+            refused += u32::from(found.contains("turning !unreadable"));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(inside > 0 && refused > 0, "{inside} {refused}");
+    assert!(!led_out, "it was decided by another file than the one that was read");
 }
 
 #[test]
