@@ -46,11 +46,12 @@ fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'
     observer.observe(&SecretView { namespace: "ns", name: "s", annotation, data: &data, picked: false, version: 1 })
 }
 
-/// What is shown and wrong, by the place in the value.
-fn reasons(secret: &SecretObservation) -> (Vec<(String, String)>, Vec<(String, &str)>) {
+/// What is shown and what is wrong, each with its place in the value.
+fn reasons(secret: &SecretObservation) -> Vec<String> {
     let key = |location: &str| location.split("\",secret_name=").next().map(str::to_owned).expect("a place");
-    let tokens = secret.tokens.iter().map(|token| (key(token.location()), format!("{:?}", token.expires)));
-    (tokens.collect(), secret.errors.iter().map(|error| (key(&error.location), error.reason.as_str())).collect())
+    let tokens = secret.tokens.iter().map(|token| format!("{} {:?}", key(token.location()), token.expires));
+    let errors = secret.errors.iter().map(|error| format!("{} {}", key(&error.location), error.reason.as_str()));
+    tokens.chain(errors).collect()
 }
 
 fn check(secret: &SecretObservation, input: &[u8]) {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 /// More files are not read.
 pub(super) const MAX_FILES: usize = 10_000;
 
-/// Faults of folders that are told by their path. `/**` with few rights has one for each process.
-const FAULTS_TOLD: usize = 100;
+/// Faults that are told by their path, of folders and of files that nobody named. `/**` with few rights has one for each process.
+pub(super) const FAULTS_TOLD: usize = 100;
 
 /// What is wrong, by the name that is shown.
 pub(super) type FileErrors = BTreeMap<String, Vec<(Reason, String)>>;

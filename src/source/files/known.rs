@@ -64,6 +64,11 @@ impl Known {
             && fs::metadata(path).is_ok_and(|found| Some(Signature::of(&found)) == self.signature)
     }
 
+    /// Whether somebody named just this file.
+    pub(super) fn is_named(&self) -> bool {
+        self.origin.is_named
+    }
+
     /// Of several paths to one file, the first by this is shown.
     pub(super) fn rank(&self) -> (bool, bool) {
         (!self.origin.is_named, self.is_link)

@@ -11,10 +11,10 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use super::file_set::{FileErrors, FileSet, Listing, Origin, exhausted};
+use super::file_set::{FAULTS_TOLD, FileErrors, FileSet, Listing, Origin, exhausted};
 use super::regular_file::{FileFault, Handle};
 use super::{FileGlob, Held, Links, PollError, Source, Tended};
-use crate::observation::{DataValue, FileView, MAX_VALUE_BYTES, Observer, Reading, SecretObservation};
+use crate::observation::{DataValue, FileView, MAX_VALUE_BYTES, Observer, Reading, Reason, SecretObservation};
 use known::{Known, Signature};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -122,9 +122,11 @@ impl FilesSource {
             Err(fault) => return Ok(Some(Known::unread(path, origin, &fault))),
         };
         let signature = Signature::of(&handle.metadata);
-        let content = match origin.is_named || self.is_worth_reading(&handle) {
-            true => handle.read(MAX_VALUE_BYTES, &mut self.bytes),
-            false => Ok(self.bytes.clear()),
+        let content = if origin.is_named || self.is_worth_reading(&handle) {
+            handle.read(MAX_VALUE_BYTES, &mut self.bytes)
+        } else {
+            self.bytes.clear();
+            Ok(())
         };
         let mut known = match content {
             Ok(()) => {
@@ -176,17 +178,26 @@ impl FilesSource {
             }
         }
         let mut errors = self.errors.clone();
+        let mut more = 0usize;
         let mut held: BTreeMap<Box<str>, Arc<SecretObservation>> = BTreeMap::new();
         for (path, known) in &self.known {
             if chosen.get(&*known.real).is_some_and(|(other, _)| *other != path) {
                 continue;
             }
             if let Some((name, reason, detail)) = &known.fault {
-                errors.entry(name.clone()).or_default().push((*reason, detail.clone()));
+                if known.is_named() || errors.len() < FAULTS_TOLD {
+                    errors.entry(name.clone()).or_default().push((*reason, detail.clone()));
+                } else {
+                    more += 1;
+                }
             }
             if let Some(observation) = &known.observation {
                 held.insert(observation.name.clone(), Arc::clone(observation));
             }
+        }
+        if more > 0 {
+            let detail = format!("{more} more files that patterns lead to cannot be read than are told");
+            errors.entry("/".to_owned()).or_default().push((Reason::Unreadable, detail));
         }
         for (name, errors) in errors {
             let broken = SecretObservation::broken(&name, errors);

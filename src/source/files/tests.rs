@@ -504,6 +504,18 @@ fn a_poll_without_the_means_to_look_keeps_what_was_known() {
 }
 
 #[test]
+fn only_so_many_unreadable_files_of_patterns_are_told() {
+    let folder = folder_with(&[("t", &token(1))]);
+    for number in 0..FAULTS_TOLD + 20 {
+        symlink("nowhere", folder.path().join(format!("{number:04}"))).unwrap();
+    }
+    let mut source = source(folder.path(), &["*", "0119"]);
+    let found = poll(&mut source, folder.path());
+    assert_eq!(found.len(), FAULTS_TOLD + 3, "{found:?}");
+    assert_eq!((&*found[0], &*found[FAULTS_TOLD + 1]), ("/ !unreadable", "0119 !not_found"));
+}
+
+#[test]
 fn paths_that_cannot_be_shown_are_told_apart() {
     use std::os::unix::ffi::OsStringExt as _;
     let folder = tempfile::tempdir().unwrap();
