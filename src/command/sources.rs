@@ -10,9 +10,10 @@ use crate::kubernetes::{Cluster, LabelSelector, Verb};
 use crate::metrics::OwnMetrics;
 use crate::observation::Reading;
 use crate::poller::{Message, SourceNumber};
+use crate::source::files::FilesSource;
 use crate::source::manifests::ManifestsSource;
 use crate::source::secrets::{SecretsSource, Selection};
-use crate::source::{FileGlob, Source};
+use crate::source::{FileGlob, Links, Source};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::io::Read as _;
@@ -27,7 +28,15 @@ pub(super) enum Recipe {
     /// The Secrets of a cluster.
     Secrets { way: Way, selection: Box<Selection>, annotation_key: String, watch: bool, reading: Reading },
     /// Files with Secret manifests.
-    Manifests { globs: Vec<FileGlob>, selectors: Vec<LabelSelector>, annotation_key: String, reading: Reading },
+    Manifests {
+        globs: Vec<FileGlob>,
+        links: Links,
+        selectors: Vec<LabelSelector>,
+        annotation_key: String,
+        reading: Reading,
+    },
+    /// Files that are tokens or hold some.
+    Files { globs: Vec<FileGlob>, links: Links, watch: bool, reading: Reading },
 }
 
 /// How to get into a cluster.
@@ -72,16 +81,25 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
             reading: reading.clone(),
         });
     }
+    if !config.files.is_empty() {
+        recipes.push(Recipe::Files {
+            globs: config.files.clone(),
+            links: config.links,
+            watch: config.watch,
+            reading: reading.clone(),
+        });
+    }
     if !config.manifests.is_empty() {
         recipes.push(Recipe::Manifests {
             globs: config.manifests.clone(),
+            links: config.links,
             selectors: config.label_selectors.clone(),
             annotation_key: annotation_key.clone(),
             reading: reading.clone(),
         });
     }
     if recipes.is_empty() {
-        log::warn!("there is nothing to read: `kubernetes` is false, and `manifests` is empty");
+        log::warn!("there is nothing to read: `kubernetes` is false, and `files` and `manifests` are empty");
     }
     recipes
 }
@@ -91,6 +109,7 @@ impl Recipe {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Secrets { .. } => "kubernetes",
+            Self::Files { .. } => "files",
             Self::Manifests { .. } => "manifests",
         }
     }
@@ -112,8 +131,11 @@ impl Recipe {
                 }
                 Ok(Box::new(secrets))
             }
-            Self::Manifests { globs, selectors, annotation_key, reading } => {
-                Ok(Box::new(ManifestsSource::new(globs, selectors, annotation_key, reading)))
+            Self::Files { globs, links, watch, reading } => {
+                Ok(Box::new(FilesSource::new(globs, links, watch, reading)))
+            }
+            Self::Manifests { globs, links, selectors, annotation_key, reading } => {
+                Ok(Box::new(ManifestsSource::new(globs, links, selectors, annotation_key, reading)))
             }
         }
     }
@@ -156,27 +178,30 @@ mod tests {
 
     #[test]
     fn a_recipe_changes_with_all_that_its_source_depends_on_and_with_nothing_else() {
-        let (kubernetes, manifests) = (true, true);
-        let before = "manifests: [a.yaml]\n";
+        let (kubernetes, files, manifests) = (true, true, true);
+        let before = "manifests: [a.yaml]\nfiles: [a]\n";
+        let none = (false, false, false);
         for (line, changed) in [
-            ("address: :9999", (false, false)),
-            ("polling_interval: 5s", (false, false)),
-            ("max_series: 5", (false, false)),
-            ("watch: true", (false, false)),
-            ("watch: false", (kubernetes, false)),
-            ("label_selectors: [a=b]", (kubernetes, manifests)),
-            ("annotation_key: other", (kubernetes, manifests)),
-            ("max_tokens_per_secret: 5", (kubernetes, manifests)),
-            ("max_series_per_token: 5", (kubernetes, manifests)),
-            ("claims: {role: [/r]}", (kubernetes, manifests)),
-            ("namespaces: [a]", (kubernetes, false)),
-            ("exclude_namespaces: [a]", (kubernetes, false)),
-            ("field_selector: type=Opaque", (kubernetes, false)),
-            ("kubeconfig_path: /nowhere", (kubernetes, false)),
-            ("secrets: [{namespace: a, name: b}]", (kubernetes, false)),
+            ("address: :9999", none),
+            ("polling_interval: 5s", none),
+            ("max_series: 5", none),
+            ("watch: true", none),
+            ("watch: false", (kubernetes, files, false)),
+            ("label_selectors: [a=b]", (kubernetes, false, manifests)),
+            ("annotation_key: other", (kubernetes, false, manifests)),
+            ("max_tokens_per_secret: 5", (kubernetes, files, manifests)),
+            ("max_series_per_token: 5", (kubernetes, files, manifests)),
+            ("claims: {role: [/r]}", (kubernetes, files, manifests)),
+            ("follow_links_outside: true", (false, files, manifests)),
+            ("namespaces: [a]", (kubernetes, false, false)),
+            ("exclude_namespaces: [a]", (kubernetes, false, false)),
+            ("field_selector: type=Opaque", (kubernetes, false, false)),
+            ("kubeconfig_path: /nowhere", (kubernetes, false, false)),
+            ("secrets: [{namespace: a, name: b}]", (kubernetes, false, false)),
         ] {
             let (before, after) = (recipes_of(before), recipes_of(&format!("{before}{line}\n")));
-            assert_eq!((before[0] != after[0], before[1] != after[1]), changed, "{line}");
+            let differ = |at: usize| before[at] != after[at];
+            assert_eq!((differ(0), differ(1), differ(2)), changed, "{line}");
         }
         assert_eq!(recipes_of("kubernetes: false\nmanifests: [b.yaml]\n").len(), 1);
     }

@@ -121,15 +121,7 @@ impl Poller {
                 Ok(Message::Wake) | Err(_) => {}
             }
         }
-        let mut changed = false;
-        for polled in self.sources.iter_mut().filter(|polled| polled.changed) {
-            polled.show();
-            polled.changed = false;
-            changed = true;
-        }
-        if changed {
-            self.publish();
-        }
+        self.publish_changes();
         end
     }
 
@@ -162,8 +154,21 @@ impl Poller {
         if passed {
             self.publish();
         }
-        let next = self.sources.iter_mut().map(|polled| polled.tend(now).saturating_duration_since(now)).min();
-        next.unwrap_or(self.interval)
+        let next = self.sources.iter_mut().map(|polled| polled.tend(now)).min();
+        self.publish_changes();
+        next.map_or(self.interval, |next| next.saturating_duration_since(Instant::now()))
+    }
+
+    fn publish_changes(&mut self) {
+        let mut changed = false;
+        for polled in self.sources.iter_mut().filter(|polled| polled.changed) {
+            polled.show();
+            polled.changed = false;
+            changed = true;
+        }
+        if changed {
+            self.publish();
+        }
     }
 
     fn publish(&mut self) {

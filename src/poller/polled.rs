@@ -4,7 +4,7 @@ use super::SourceNumber;
 use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use crate::source::secrets::StreamEvent;
-use crate::source::{Followed, Held, PollError, Source, log_changes};
+use crate::source::{Followed, Held, PollError, Source, Tended, log_changes};
 use crate::time::UnixSeconds;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -247,7 +247,8 @@ impl Polled {
         if self.is_waiting() {
             return self.due;
         }
-        let next = guarded(|| self.source.tend(now)).unwrap_or_default();
+        let Tended { next, changed } = guarded(|| self.source.tend(now)).unwrap_or_default();
+        self.changed |= changed;
         // While a trial goes on, parts wait: the whole comes first.
         let mend_due = self.mend_due.filter(|_| self.failures == 0);
         [next, self.trial, mend_due].into_iter().flatten().fold(self.due, Instant::min)

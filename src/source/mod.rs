@@ -5,11 +5,15 @@
 
 mod changes;
 mod file_glob;
+mod file_set;
+pub mod files;
 pub mod manifests;
+mod regular_file;
 pub mod secrets;
 
 pub use changes::log_changes;
-pub use file_glob::{FileGlob, FolderFault, FoundFiles};
+pub use file_glob::FileGlob;
+pub use regular_file::Links;
 
 use crate::observation::SecretObservation;
 use crate::snapshot::ScopeStatus;
@@ -77,11 +81,20 @@ pub trait Source: Send {
         false
     }
 
-    /// Does what is due between two polls; tells when there will be something to do again.
-    fn tend(&mut self, now: Instant) -> Option<Instant> {
+    /// Does what is due between two polls.
+    fn tend(&mut self, now: Instant) -> Tended {
         let _ = now;
-        None
+        Tended::default()
     }
+}
+
+/// What came of tending to a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tended {
+    /// When there will be something to do again, if that is before the next poll.
+    pub next: Option<Instant>,
+    /// The source holds something else than before.
+    pub changed: bool,
 }
 
 /// What came of an event.

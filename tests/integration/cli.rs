@@ -27,6 +27,8 @@ const CASES: &[(&str, &[&str])] = &[
     ("check_config", &["-check-config", "-config", "tests/golden/cli/good.yaml"]),
     ("check_config_cluster", &["-check-config", "-config", "tests/golden/cli/cluster.yaml"]),
     ("check_config_named", &["-check-config", "-config", "tests/golden/cli/named.yaml"]),
+    ("check_config_files", &["-check-config", "-config", "tests/golden/cli/files.yaml"]),
+    ("check_config_files_anywhere", &["-check-config", "-config", "tests/golden/cli/files_anywhere.yaml"]),
     ("check_config_empty", &["-check-config", "-config", "tests/golden/cli/empty.yaml"]),
     ("check_config_wrong", &["-check-config", "-config", "tests/golden/config/duration_word.yaml"]),
     ("run_with_wrong_config", &["-config=tests/golden/config/duration_word.yaml", "-level", "off"]),

@@ -13,6 +13,7 @@ mod demo;
 mod documents;
 mod exposition;
 mod faults;
+mod files;
 mod first_scrape;
 mod fuzz_seeds;
 mod gate;
