@@ -21,10 +21,13 @@ use tiny_http::{Request, Response, Server};
 /// The header field with the ticket.
 pub(super) const TICKET_NAME: &str = "X-Jwt-Exporter-Gate";
 
+/// What is called for each request that passed.
+type Answer = dyn Fn(&Request, &mut Reply) + Send + Sync;
+
 /// Makes connections, and hands replies to those who answer.
 #[derive(Clone)]
 pub(super) struct Private {
-    answer: Arc<dyn Fn(&Request, &mut Reply) + Send + Sync>,
+    answer: Arc<Answer>,
     /// What is not fetched yet, by its ticket: as many as there are responders, at most.
     lent: Arc<Mutex<Vec<(String, Reply)>>>,
 }

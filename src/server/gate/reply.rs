@@ -36,11 +36,10 @@ impl Client {
     }
 
     /// Cuts it off if it has not taken anything for so long. The thread that writes gets an error.
-    pub(super) fn cut_if_stalled(&self, after: Duration) {
+    pub(super) fn cut_if_stalled(&self, after: Duration) -> bool {
         let since = self.writing.load(Ordering::Relaxed);
-        if since != 0 && u128::from(self.milliseconds().saturating_sub(since)) >= after.as_millis() {
-            let _ = self.stream.shutdown(Shutdown::Both);
-        }
+        let is_stalled = since != 0 && u128::from(self.milliseconds().saturating_sub(since)) >= after.as_millis();
+        is_stalled && self.stream.shutdown(Shutdown::Both).is_ok()
     }
 
     /// Writes all of it, or an error: no time left, or a client that takes nothing.

@@ -80,13 +80,9 @@ impl Jobs {
 }
 
 impl Responders {
-    /// Cuts off every client that has not taken anything for [`STALLED`]: others wait.
-    pub(super) fn cut_stalled(&self) {
-        for slot in &self.0 {
-            if let Some(client) = &*lock(slot) {
-                client.cut_if_stalled(STALLED);
-            }
-        }
+    /// Cuts off every client that has not taken anything for [`STALLED`]: others wait. How many it were.
+    pub(super) fn cut_stalled(&self) -> usize {
+        self.0.iter().filter(|slot| lock(slot).as_ref().is_some_and(|client| client.cut_if_stalled(STALLED))).count()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::head::{Progress, Refusal, look};
 use super::responder::{Job, Jobs, Responders};
-use super::{HEAD_TIME, LINGER, MOST_HEAD_BYTES, MOST_LINGER_BYTES, MOST_WAITING};
+use super::{HEAD_TIME, LINGER, MOST_HEAD_BYTES, MOST_LINGER_BYTES, MOST_WAITING, STALLED};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// How often clocks are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Clients that are cut off are told of so often at most.
+const SUM_UP: Duration = Duration::from_secs(300);
 
 /// How long no connection is accepted after descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,6 +26,10 @@ pub(super) struct Waiting {
     /// Oldest first.
     connections: Vec<Connection>,
     paused_until: Option<Instant>,
+    /// Clients cut off that the log has not told of.
+    cut: usize,
+    /// When it told of some.
+    told_cut: Option<Instant>,
 }
 
 /// A connection whose request has not passed.
@@ -45,7 +52,7 @@ enum Next {
 
 impl Waiting {
     pub(super) fn new(listener: TcpListener, jobs: Arc<Jobs>, responders: Responders) -> Self {
-        Self { listener, jobs, responders, connections: Vec::new(), paused_until: None }
+        Self { listener, jobs, responders, connections: Vec::new(), paused_until: None, cut: 0, told_cut: None }
     }
 
     /// Works until the listener is broken for good.
@@ -58,11 +65,21 @@ impl Waiting {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
             if !self.jobs.is_empty() {
-                self.responders.cut_stalled();
+                self.cut_stalled(now);
             }
             if accept {
                 self.accept(now)?;
             }
+        }
+    }
+
+    /// Makes room among the responders. The first client is told of at once, those that follow are summed up.
+    fn cut_stalled(&mut self, now: Instant) {
+        self.cut += self.responders.cut_stalled();
+        if self.cut > 0 && self.told_cut.is_none_or(|told| now.saturating_duration_since(told) >= SUM_UP) {
+            let (clients, bound) = (std::mem::take(&mut self.cut), STALLED.as_millis());
+            self.told_cut = Some(now);
+            log::warn!(clients; "others waited, so {clients} clients were cut off that took nothing of their answers for {bound} ms");
         }
     }
 
@@ -151,7 +168,7 @@ impl Waiting {
                     (io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted, _) => {}
                     (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
                         if self.connections.is_empty() {
-                            self.responders.cut_stalled();
+                            self.cut_stalled(now);
                             self.paused_until = Some(now + PAUSE);
                             return Ok(());
                         }
