@@ -122,6 +122,12 @@ impl<'v> VisitValue<'v> for ValueText<'_> {
         Ok(())
     }
 
+    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
+        // JSON has no other numbers.
+        let _ = if value.is_finite() { write!(self.0, "{value}") } else { write!(self.0, "\"{value}\"") };
+        Ok(())
+    }
+
     fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
         let _ = write!(self.0, "{value}");
         Ok(())
@@ -180,6 +186,7 @@ mod tests {
             ("shown", Value::from_debug(&[1, 2])),
             ("msg", Value::from("not the message")),
             ("tries", Value::from(4)),
+            ("none", Value::from(f64::NAN)),
         ];
         let (line, mut value) = parsed("it \"fails\"\n\\", &facts);
         assert!(line.starts_with("{\"ts\":\"20") && line.ends_with("}\n"), "{line}");
@@ -189,7 +196,7 @@ mod tests {
         assert_eq!(
             value,
             json!({"level": "warn", "msg": "it \"fails\"\n\\", "source": "kubernetes", "retry_in": 1.5, "tries": 3,
-                "behind": -3, "up": false, "shown": "[1, 2]"})
+                "behind": -3, "up": false, "shown": "[1, 2]", "none": "NaN"})
         );
     }
 

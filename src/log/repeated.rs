@@ -116,7 +116,7 @@ mod tests {
         ];
         assert_eq!(told[..6], wanted);
         assert_eq!(told.len(), 14, "{told:?}");
-        assert_eq!(told[13], "51031 failures in 5 d");
+        assert_eq!(told[13], "59131 failures in 6 d");
         let ended = repeated.ended(begin + Duration::from_secs(7 * 86_400)).unwrap();
         assert_eq!(ended.to_string(), "60480 failures in 7 d");
         assert_eq!(repeated.ended(begin), None);

@@ -177,6 +177,20 @@ impl TokenObservation {
         self.text.get(from as usize..to as usize).unwrap_or_default()
     }
 
+    /// Reads a little of it, for the processor's cache; the value means nothing.
+    #[must_use]
+    pub fn touch(&self) -> usize {
+        self.text.len() ^ self.series as usize ^ usize::from(self.expires.is_some() ^ self.not_before.is_some())
+    }
+
+    /// The same of its text.
+    #[must_use]
+    pub fn touch_text(&self) -> usize {
+        const LINE: usize = 64;
+        const MOST: usize = 16;
+        self.text.as_bytes().iter().step_by(LINE).take(MOST).map(|byte| usize::from(*byte)).sum()
+    }
+
     /// `algorithm="…",`
     #[must_use]
     pub fn algorithm(&self) -> &str {

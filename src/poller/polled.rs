@@ -255,7 +255,7 @@ impl Polled {
             Telling::Again => (log::Level::Debug, String::new()),
             Telling::Summary(sum) => (log::Level::Error, format!("still failing, {sum}; the last one: ")),
         };
-        let (failures, retry_in) = (self.failing.tries(), wait.as_secs_f32().ceil());
+        let (failures, retry_in) = (self.failing.tries(), wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
         log::log!(level, source = &**name, reason = error.reason, failures, retry_in;
             "{name}: {again}{error}; next try in {retry_in} s{kept}");

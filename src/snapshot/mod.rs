@@ -98,7 +98,10 @@ impl Snapshot {
 
     /// All tokens, by namespace, name and key.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
-        self.secrets.iter().flat_map(|secret| &secret.tokens)
+        self.secrets.chunks(FETCHED).flat_map(|secrets| {
+            fetch(secrets);
+            secrets.iter().flat_map(|secret| &secret.tokens)
+        })
     }
 
     /// Those with their series in the detailed families.
@@ -139,6 +142,20 @@ impl Snapshot {
         }
         Err("no source could be read yet; the log says why".into())
     }
+}
+
+/// So many Secrets are fetched from memory together: what is read of them fits into a processor's first cache.
+const FETCHED: usize = 32;
+
+/// Reads a little of each Secret, so that a processor has them all on their way from memory at the same time. Three quarters of a
+/// scrape were spent waiting for them one by one: a Secret, its token, and the token's text, for each family anew.
+fn fetch(secrets: &[Arc<SecretObservation>]) {
+    let mut sum: usize = secrets.iter().map(|secret| secret.tokens.len()).sum();
+    // Step by step: what one of these loops reads says where the next one has to look.
+    let tokens = || secrets.iter().flat_map(|secret| &secret.tokens);
+    sum += tokens().map(TokenObservation::touch).sum::<usize>();
+    sum += tokens().map(TokenObservation::touch_text).sum::<usize>();
+    std::hint::black_box(sum);
 }
 
 fn place(secret: &SecretObservation) -> (&str, &str) {

@@ -5,7 +5,7 @@ use super::responder::{Job, Jobs, Responders};
 use super::{HEAD_TIME, LINGER, MOST_HEAD_BYTES, MOST_LINGER_BYTES, MOST_WAITING, STALLED};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub(super) struct Waiting {
     /// Oldest first.
     connections: Vec<Connection>,
     paused_until: Option<Instant>,
+    /// Descriptors from this number on are left to the sources: the kernel gives the lowest that is free.
+    most_descriptor: RawFd,
     /// Clients cut off that the log has not told of.
     cut: usize,
     /// When it told of some.
@@ -52,7 +54,16 @@ enum Next {
 
 impl Waiting {
     pub(super) fn new(listener: TcpListener, jobs: Arc<Jobs>, responders: Responders) -> Self {
-        Self { listener, jobs, responders, connections: Vec::new(), paused_until: None, cut: 0, told_cut: None }
+        Self {
+            listener,
+            jobs,
+            responders,
+            connections: Vec::new(),
+            paused_until: None,
+            most_descriptor: most_descriptor(),
+            cut: 0,
+            told_cut: None,
+        }
     }
 
     /// Works until the listener is broken for good.
@@ -154,7 +165,8 @@ impl Waiting {
                     if stream.set_nonblocking(true).is_err() {
                         continue;
                     }
-                    if self.connections.len() >= MOST_WAITING {
+                    let is_full = self.connections.len() >= MOST_WAITING || stream.as_raw_fd() >= self.most_descriptor;
+                    if is_full && !self.connections.is_empty() {
                         self.connections.remove(0);
                     }
                     let _ = stream.set_nodelay(true);
@@ -190,6 +202,18 @@ impl Waiting {
                 },
             }
         }
+    }
+}
+
+/// An eighth of the descriptors that the process may have, 64 at most, is not for connections.
+fn most_descriptor() -> RawFd {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a limit to be written to, which lives through the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known {
+        RawFd::try_from(limit.rlim_cur - (limit.rlim_cur / 8).min(64)).unwrap_or(RawFd::MAX)
+    } else {
+        RawFd::MAX
     }
 }
 
