@@ -73,6 +73,12 @@ fn scrape_soon(exporter: &Exporter) {
     assert!(begun.elapsed() < SOON, "a scrape took {:?}", begun.elapsed());
 }
 
+/// tiny_http lets threads go that it does not need.
+fn assert_no_more_threads(exporter: &mut Exporter, before: usize) {
+    let now = threads(exporter);
+    assert!(now <= before, "{now} threads, {before} before");
+}
+
 fn descriptors(exporter: &mut Exporter) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", exporter.process().id())).unwrap().count()
 }
@@ -114,7 +120,7 @@ fn requests_that_are_none_are_answered_or_dropped_and_nothing_else_happens() {
         assert!(answer.is_empty() || answer.matches("HTTP/1.1 ").count() == 1, "{start:?}: {answer:?}");
         scrape_soon(&exporter);
     }
-    assert_eq!(threads(&mut exporter), threads_before);
+    assert_no_more_threads(&mut exporter, threads_before);
     let memory = exporter.resident_bytes().saturating_sub(memory_before);
     assert!(memory < 4 << 20, "{memory} bytes more than before");
 }
@@ -134,7 +140,7 @@ fn connections_that_say_nothing_or_half_of_it_do_not_keep_others_out() {
         })
         .collect();
     scrape_soon(&exporter);
-    assert_eq!(threads(&mut exporter), threads_before);
+    assert_no_more_threads(&mut exporter, threads_before);
     drop(idle);
     // The head has ten seconds.
     let mut last = halves.last().unwrap();
@@ -181,7 +187,7 @@ fn readers_that_never_read_do_not_keep_a_scrape_waiting() {
     // A debug build takes seconds to write so much, with or without the others.
     assert!(begun.elapsed() < SOON || cfg!(debug_assertions), "{:?}", begun.elapsed());
     assert!(metrics.len().abs_diff(whole) < 1 << 20 && metrics.contains("subject-19999"), "{}", metrics.len());
-    assert_eq!(threads(&mut exporter), threads_before);
+    assert_no_more_threads(&mut exporter, threads_before);
     // Six answers on their way: a piece of text each. What waits in the queue costs its descriptor.
     let memory = exporter.resident_bytes().saturating_sub(memory_before);
     assert!(memory < 6 << 20, "{memory} bytes more than before");

@@ -67,7 +67,7 @@ fn in_json_each_line_is_an_object() {
 #[test]
 fn the_whole_program_speaks_json_with_the_facts_as_members() {
     let setup = Setup::new("kubernetes: false\nlabel_selectors: []\nmanifests: [secrets.json]\n");
-    let key = "forged\n{\"level\":\"error\"}\u{202e}\u{2028}";
+    let key = "forged\n{\"level\":\"error\"}\u{202e}\u{2028}!";
     let metadata = json!({"name": "s", "namespace": "n", "annotations": {"jwt-exporter/secret-key": key}});
     let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "stringData": {"k": "v"}});
     std::fs::write(setup.folder().join("secrets.json"), secret.to_string()).unwrap();
