@@ -211,12 +211,18 @@ fn forty_descriptors_are_enough_when_all_of_them_are_asked_for() {
         let open = descriptors(&mut exporter);
         if open > before { Ok(()) } else { Err(format!("{open} descriptors")) }
     });
+    // An eighth is left to the sources, of which a poll that goes on just now has one or two.
+    for _ in 0..20 {
+        let open = descriptors(&mut exporter);
+        assert!(open <= 37, "{open} descriptors");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     scrape_soon(&exporter);
     // A poll opens files: connections leave it something.
     write_secrets(exporter.folder(), 1, 1, "second");
     exporter.wait_for_metrics("a poll", |metrics| metrics.contains("issuer=\"second\""));
     scrape_soon(&exporter);
-    assert_eq!(exporter.log_lines("[ERROR]"), [""; 0]);
+    assert_eq!([exporter.log_lines("[ERROR]"), exporter.log_lines("[WARN]")].concat(), [""; 0]);
 
     drop(idle);
     wait_for("the descriptors come back", Duration::from_secs(20), || {
