@@ -162,12 +162,16 @@ impl Waiting {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => {
+                    let is_full = self.connections.len() >= MOST_WAITING || stream.as_raw_fd() >= self.most_descriptor;
+                    let stream = if is_full && !self.connections.is_empty() {
+                        self.connections.remove(0);
+                        // Under the number that has become free.
+                        stream.try_clone().unwrap_or(stream)
+                    } else {
+                        stream
+                    };
                     if stream.set_nonblocking(true).is_err() {
                         continue;
-                    }
-                    let is_full = self.connections.len() >= MOST_WAITING || stream.as_raw_fd() >= self.most_descriptor;
-                    if is_full && !self.connections.is_empty() {
-                        self.connections.remove(0);
                     }
                     let _ = stream.set_nodelay(true);
                     self.connections.push(Connection::new(stream, now));
