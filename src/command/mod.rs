@@ -3,7 +3,9 @@
 //! Exit codes: 0 all well, 1 it failed while it ran, 2 the command line or the configuration is wrong.
 
 mod check_config;
+mod reload;
 mod run;
+mod sources;
 
 use crate::cli::{self, Flags, Invocation};
 use crate::config;
@@ -71,14 +73,19 @@ fn start(flags: &Flags) -> ExitCode {
     if !loaded.from_file {
         ::log::info!("there is no {}: the defaults hold", loaded.path);
     }
-    run::run(loaded.config)
+    run::run(flags.config.clone(), loaded)
 }
 
 /// A wrong configuration is for the person who starts the program, whatever the level of the log.
 fn refuse(format: log::Format, error: &config::ConfigError) -> ExitCode {
-    let reason = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
-    complain(&log::refusal(format, &format!("{error}{reason}")));
+    complain(&log::refusal(format, &with_cause(error)));
     ExitCode::from(EXIT_USAGE)
+}
+
+/// The whole of an error, in one line.
+fn with_cause(error: &config::ConfigError) -> String {
+    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 /// Standard output may be closed or full; then the answer has not arrived.

@@ -17,12 +17,14 @@ mod file;
 mod load;
 mod places;
 mod reader;
+mod watched_file;
 
 pub use address::{ListenAddress, ListenHost};
 pub use duration::{parse as parse_duration, written as written_duration};
 pub use error::{ConfigError, ConfigProblem, Expected};
 pub use expansion::{ExpansionError, Lookup, environment, expand};
-pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
+pub use load::{ConfigFile, DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
+pub use watched_file::WatchedFile;
 
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};

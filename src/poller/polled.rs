@@ -1,5 +1,6 @@
 //! One source as the poller sees it: what it holds, whether it works, and when it is asked again.
 
+use super::SourceNumber;
 use crate::log::{Repeated, Telling};
 use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, SourceStatus};
@@ -28,6 +29,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// One source, and what is known of it.
 pub(super) struct Polled {
+    pub(super) number: SourceNumber,
     source: Box<dyn Source>,
     pub(super) status: SourceStatus,
     /// What the source held when it was looked at last.
@@ -59,11 +61,12 @@ pub(super) struct Polled {
 
 impl Polled {
     /// Not polled yet, and due now.
-    pub(super) fn new(source: Box<dyn Source>) -> Self {
+    pub(super) fn new(number: SourceNumber, source: Box<dyn Source>) -> Self {
         let due = Instant::now();
         let scopes = source.scopes().into_iter().map(|scope| ScopeStatus { up: false, ..scope });
         let status = SourceStatus { scopes: scopes.collect(), ..SourceStatus::untried(source.name()) };
         Polled {
+            number,
             source,
             status,
             shown: Held::new(),
@@ -82,6 +85,19 @@ impl Polled {
         }
     }
 
+    /// Takes the place of another source: what that one showed stays until this one has something to show itself.
+    pub(super) fn succeed(&mut self, other: Self) {
+        self.status = other.status;
+        self.shown = other.shown;
+    }
+
+    /// The interval may be another one now.
+    pub(super) fn keep_to(&mut self, interval: Duration) {
+        if let Some(begun) = self.begun.filter(|_| !self.is_failing() && !self.relisting) {
+            self.due = begun + interval;
+        }
+    }
+
     pub(super) fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
         let begun = Instant::now();
         self.begun = Some(begun);
@@ -89,6 +105,11 @@ impl Polled {
         let name = Arc::clone(&self.status.name);
         let result = guarded(|| self.source.poll()).unwrap_or_else(Err);
         let took = begun.elapsed();
+        if self.source.is_stopped() {
+            // Its place is taken already, and it was broken off.
+            self.due = Instant::now() + FIRST_RETRY;
+            return;
+        }
         own.observe_poll(&name, took.as_secs_f64());
         self.status.tried = true;
         if let Err(error) = result {
@@ -158,6 +179,7 @@ impl Polled {
     /// Tries the parts again that failed, and them alone.
     pub(super) fn mend(&mut self, interval: Duration, own: &OwnMetrics) {
         match guarded(|| self.source.mend()).unwrap_or_else(Err) {
+            _ if self.source.is_stopped() => self.mend_due = None,
             Ok(()) => {
                 self.take_in_faults(interval, own);
                 self.show();
@@ -197,6 +219,7 @@ impl Polled {
 
     pub(super) fn receive(&mut self, event: StreamEvent, interval: Duration, own: &OwnMetrics) {
         match guarded(|| self.source.receive(event)) {
+            _ if self.source.is_stopped() => {}
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
             // Not sooner than a failure allows.

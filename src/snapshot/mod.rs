@@ -61,6 +61,8 @@ pub struct Snapshot {
     secrets: Vec<Arc<SecretObservation>>,
     /// So many tokens, from the first, have their series in the detailed families.
     detailed: usize,
+    /// Whatever is missing now, it was ready before.
+    ready_before: bool,
 }
 
 impl Snapshot {
@@ -139,12 +141,20 @@ impl Snapshot {
         })
     }
 
+    /// Whether it is ready whatever is missing: once ready is ready from then on, also with sources that were added.
+    pub fn set_ready(&mut self, ready: bool) {
+        self.ready_before = ready;
+    }
+
     /// Whether every source has finished a first try, and one of them ever went well. Without sources there is nothing to
     /// wait for.
     ///
     /// # Errors
     /// What is missing, as a sentence.
     pub fn ready(&self) -> Result<(), String> {
+        if self.ready_before {
+            return Ok(());
+        }
         if let Some(source) = self.sources.iter().find(|source| !source.tried) {
             return Err(format!("the first poll of {} is not finished", source.name));
         }
@@ -224,5 +234,10 @@ mod tests {
         assert!(ready(std::slice::from_ref(&failed)).is_err());
         assert!(ready(&[failed.clone(), good]).is_ok());
         assert!(ready(&[failed, once_good]).is_ok());
+        let untried = status("kubernetes");
+        let mut later = Snapshot::assemble([(&untried, &[][..])], 1);
+        assert!(later.ready().is_err());
+        later.set_ready(true);
+        assert!(later.ready().is_ok());
     }
 }

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// What a source holds, sorted by namespace and name, each Secret once.
 pub type Held = Vec<Arc<SecretObservation>>;
 
+/// Ends a source: blocked reads return at once, its threads and connections end.
+pub type Stopper = Arc<dyn Fn() + Send + Sync>;
+
 /// A place that can be read as a whole, and perhaps followed.
 pub trait Source: Send {
     /// The label `source`.
@@ -62,6 +65,16 @@ pub trait Source: Send {
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let _ = event;
         Followed::Nothing
+    }
+
+    /// Ends what is under way in it, from another thread and for good.
+    fn stopper(&self) -> Option<Stopper> {
+        None
+    }
+
+    /// Whether it was ended so: what it answers is then no news.
+    fn is_stopped(&self) -> bool {
+        false
     }
 
     /// Does what is due between two polls; tells when there will be something to do again.

@@ -32,7 +32,7 @@ pub use named::NamedSecret;
 pub use scope::Selection;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
-use super::{Fault, Followed, Held, PollError, Source};
+use super::{Fault, Followed, Held, PollError, Source, Stopper};
 use crate::kubernetes::object::{ObjectError, SecretObject};
 use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::observation::{Observer, Reading, SecretObservation, SecretView};
@@ -261,6 +261,15 @@ impl Source for SecretsSource {
             StreamNews::Line(line) => self.line(number, &line),
             StreamNews::Failed(error) => self.failed(number, &error),
         }
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        let cluster = Arc::clone(&self.cluster);
+        Some(Arc::new(move || cluster.shutdown()))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cluster.is_shut_down()
     }
 
     fn tend(&mut self, now: Instant) -> Option<Instant> {
