@@ -51,7 +51,7 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Invocation::Version) => print(&version()),
         Ok(Invocation::CheckConfig(flags)) => match config::load(flags.config.as_deref(), &config::environment) {
             Ok(loaded) => print(&check_config::report(&loaded)),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(flags.log_format, &error),
         },
         Ok(Invocation::Run(flags)) => start(&flags),
         Err(error) => {
@@ -64,10 +64,10 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn start(flags: &Flags) -> ExitCode {
     let loaded = match config::load(flags.config.as_deref(), &config::environment) {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(flags.log_format, &error),
     };
-    if let Err(error) = log::init(flags.level) {
-        complain(&format!("jwt-exporter: {error}\n"));
+    if let Err(error) = log::init(flags.level, flags.log_format) {
+        complain(&log::refusal(flags.log_format, &error.to_string()));
         return ExitCode::from(EXIT_FAILURE);
     }
     if !loaded.from_file {
@@ -77,8 +77,8 @@ fn start(flags: &Flags) -> ExitCode {
 }
 
 /// A wrong configuration is for the person who starts the program, whatever the level of the log.
-fn refuse(error: &config::ConfigError) -> ExitCode {
-    complain(&format!("jwt-exporter: {}\n", with_cause(error)));
+fn refuse(format: log::Format, error: &config::ConfigError) -> ExitCode {
+    complain(&log::refusal(format, &with_cause(error)));
     ExitCode::from(EXIT_USAGE)
 }
 

@@ -135,7 +135,7 @@ impl Poller {
             let now = Instant::now();
             if polled.due <= now {
                 polled.poll(self.interval, &self.own);
-            } else if polled.failures == 0 && polled.mend_due.is_some_and(|due| due <= now) {
+            } else if !polled.is_failing() && polled.mend_due.is_some_and(|due| due <= now) {
                 polled.mend(self.interval, &self.own);
             } else {
                 continue;

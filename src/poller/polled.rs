@@ -1,6 +1,7 @@
 //! One source as the poller sees it: what it holds, whether it works, and when it is asked again.
 
 use super::SourceNumber;
+use crate::log::{Repeated, Telling};
 use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use crate::source::secrets::StreamEvent;
@@ -38,10 +39,8 @@ pub(super) struct Polled {
     pub(super) due: Instant,
     /// When the last poll began.
     begun: Option<Instant>,
-    /// Failures since the last success.
-    pub(super) failures: u32,
-    /// The reason of the last of them.
-    failing_for: Option<&'static str>,
+    /// Failures since it worked the last time.
+    failing: Repeated,
     /// Failures in a row that an operator has to do something about, or else failures in a row that pass by themselves: a
     /// server that comes back refuses us for a moment, and that is not to be waited for as long as it was away.
     alike: u32,
@@ -74,8 +73,7 @@ impl Polled {
             changed: false,
             due,
             begun: None,
-            failures: 0,
-            failing_for: None,
+            failing: Repeated::default(),
             alike: 0,
             needs_operator: false,
             watch_failed: false,
@@ -95,7 +93,7 @@ impl Polled {
 
     /// The interval may be another one now.
     pub(super) fn keep_to(&mut self, interval: Duration) {
-        if let Some(begun) = self.begun.filter(|_| self.failures == 0 && !self.relisting) {
+        if let Some(begun) = self.begun.filter(|_| !self.is_failing() && !self.relisting) {
             self.due = begun + interval;
         }
     }
@@ -131,15 +129,14 @@ impl Polled {
             own.count_source_error(&name, error.reason.as_str());
         }
         let SourceStatus { tokens, secrets, .. } = self.status;
-        log::debug!("{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+        log::debug!(source = &*name, tokens, secrets; "{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
     }
 
     fn recover(&mut self) {
-        if self.failures > 0 {
-            log::info!("{}: works again after {} failures", self.status.name, self.failures);
+        if let Some(sum) = self.failing.ended(Instant::now()) {
+            let source = &*self.status.name;
+            log::info!(source, failures = sum.tries, lasted = sum.lasted.as_secs(); "{source}: works again after {sum}");
         }
-        self.failures = 0;
-        self.failing_for = None;
         self.alike = 0;
         self.watch_failed = false;
         self.trial = None;
@@ -156,9 +153,14 @@ impl Polled {
         passed
     }
 
+    /// It has failed and not yet worked again.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.tries() > 0
+    }
+
     /// The next poll will tell whether the server is back.
     fn is_waiting(&self) -> bool {
-        self.failures > 0 && self.trial.is_none()
+        self.is_failing() && self.trial.is_none()
     }
 
     /// A watch leads to another poll: how long after the one before. What is good to be listed and cannot be watched is asked
@@ -196,7 +198,7 @@ impl Polled {
         self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
         self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
         self.status.scopes = self.source.scopes().into();
-        if self.failures > 0 {
+        if self.is_failing() {
             // On trial: the source is not up yet.
             return;
         }
@@ -250,7 +252,7 @@ impl Polled {
         let Tended { next, changed } = guarded(|| self.source.tend(now)).unwrap_or_default();
         self.changed |= changed;
         // While a trial goes on, parts wait: the whole comes first.
-        let mend_due = self.mend_due.filter(|_| self.failures == 0);
+        let mend_due = self.mend_due.filter(|_| !self.is_failing());
         [next, self.trial, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
@@ -266,16 +268,21 @@ impl Polled {
         self.alike = self.alike.saturating_add(1);
         self.needs_operator = error.needs_operator;
         self.trial = None;
-        self.failures = self.failures.saturating_add(1);
-        self.due = Instant::now() + wait;
+        let now = Instant::now();
+        self.due = now + wait;
         self.status.up = false;
         let scopes = self.source.scopes().into_iter();
         self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();
-        // The same kind of failure again is counted, and told at debug level only: messages may differ in a number.
-        let again = self.failing_for.replace(error.reason) == Some(error.reason);
-        let level = if again { log::Level::Debug } else { log::Level::Error };
+        // Messages of one and the same failure may differ in a number.
+        let (level, again) = match self.failing.failed(error.reason, now) {
+            Telling::First => (log::Level::Error, String::new()),
+            Telling::Again => (log::Level::Debug, String::new()),
+            Telling::Summary(sum) => (log::Level::Error, format!("still failing, {sum}; the last one: ")),
+        };
+        let (failures, retry_in) = (self.failing.tries(), wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
-        log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
+        log::log!(level, source = &**name, reason = error.reason, failures, retry_in;
+            "{name}: {again}{error}; next try in {retry_in} s{kept}");
         self.status.failure = Some(error.message.as_str().into());
     }
 }
