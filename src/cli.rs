@@ -3,22 +3,52 @@
 //! One dash or two, `-flag value` or `-flag=value`, switches also as `-flag=false`, the last one wins, `--` ends the flags.
 //! pico-args knows neither the single dash nor the last one, so the arguments are put in its form first.
 
+use crate::config::parse_duration;
 use crate::log::LevelFilter;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::time::Duration;
 
 /// What the process was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// `-help`, `-h`: usage on standard output.
-    Help,
+    Help(Command),
     /// `-version`.
     Version,
     /// `-check-config`: say what the configuration would do.
     CheckConfig(Flags),
     /// Run the exporter.
     Run(Flags),
+    /// `-once PATH`: one poll, the exposition into a file; `-` is standard output.
+    Once(Flags, String),
+    /// `check`: one look at every source, as a table.
+    Check(Flags, CheckFlags),
+    /// `inspect`: decode what these files hold; `-` is standard input.
+    Inspect(Format, Vec<String>),
+    /// `explain NAMESPACE/NAME`.
+    Explain {
+        /// As for the exporter.
+        flags: Flags,
+        /// Of the Secret.
+        namespace: String,
+        /// Of the Secret.
+        name: String,
+    },
+}
+
+/// What stands before, between or behind the flags: what is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// None: the exporter itself.
+    Run,
+    /// `check`
+    Check,
+    /// `inspect`
+    Inspect,
+    /// `explain`
+    Explain,
 }
 
 /// What holds for every way of running.
@@ -28,6 +58,26 @@ pub struct Flags {
     pub config: Option<String>,
     /// `-level`.
     pub level: LevelFilter,
+}
+
+/// What holds for `check` alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckFlags {
+    /// `-expiring-within`: what expires within it is not well.
+    pub expiring_within: Duration,
+    /// `-output`.
+    pub format: Format,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One object.
+    Json,
+    /// RFC 4180.
+    Csv,
 }
 
 /// Why the arguments cannot be understood, in the words of Go's `flag` package where it has some.
@@ -53,8 +103,17 @@ pub enum UsageError {
         /// What it takes.
         expected: &'static str,
     },
-    /// An argument that is no flag.
+    /// An argument that is no flag, where there is none to be.
     Unexpected(String),
+    /// A flag of another command.
+    OtherCommand {
+        /// Without its dash.
+        flag: &'static str,
+        /// What was to be done.
+        command: Command,
+    },
+    /// `explain` has to be told one Secret.
+    NeedsSecret,
 }
 
 impl fmt::Display for UsageError {
@@ -68,7 +127,12 @@ impl fmt::Display for UsageError {
             Self::InvalidValue { flag, value, expected } => {
                 write!(f, "invalid value {value:?} for flag -{flag}: expected {expected}")
             }
-            Self::Unexpected(argument) => write!(f, "unexpected argument {argument:?}: there are flags only"),
+            Self::Unexpected(argument) => write!(f, "unexpected argument {argument:?}"),
+            Self::OtherCommand { flag, command: Command::Run } => {
+                write!(f, "flag -{flag} belongs to a command: {}", commands_with(flag).join(", "))
+            }
+            Self::OtherCommand { flag, command } => write!(f, "flag -{flag} does not belong to {}", command.name()),
+            Self::NeedsSecret => f.write_str("explain needs the namespace and name of one Secret: NAMESPACE/NAME"),
         }
     }
 }
@@ -76,114 +140,276 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// What `-help` prints, and every usage error after its reason.
-pub const USAGE: &str = "\
+const USAGE: &str = "\
 Usage: jwt-exporter [flags]
+       jwt-exporter check [flags]
+       jwt-exporter inspect [flags] [FILE|-]...
+       jwt-exporter explain [flags] NAMESPACE/NAME
 
 Tells Prometheus when the JSON Web Tokens in Kubernetes Secrets and manifests expire.
+
+Commands (\"jwt-exporter COMMAND -help\" says more):
+  check             look at every source once and print a table, what expires first on top
+  inspect           decode tokens from files or standard input
+  explain           say why a Secret has its samples, or has none
 
 Flags (one dash or two, \"-flag value\" or \"-flag=value\", the last one wins):
   -config PATH      configuration file; ~ and $VAR are expanded (default /config/config.yaml)
   -level LEVEL      log level: trace, debug, info, warn, error or off (default info)
+  -once PATH        poll every source once, write the exposition to PATH (- is standard output), and exit
   -check-config     check the configuration, say what it would do, and exit with 0 or 2
   -version          print version and commit, and exit
   -help, -h         print this, and exit
 ";
 
+const CHECK_USAGE: &str = "\
+Usage: jwt-exporter check [flags]
+
+Looks at every source of the configuration once and prints a table, what expires first on top. Nothing is served or renewed.
+
+  -config PATH              configuration file; ~ and $VAR are expanded (default /config/config.yaml)
+  -expiring-within TIME     what expires within this time is not well: 12h, 7d (default 7d)
+  -output FORMAT            table, json or csv (default table)
+  -level LEVEL              log level: trace, debug, info, warn, error or off (default error)
+
+The table is as wide as the terminal, or as the variable COLUMNS says, and coloured on a terminal unless NO_COLOR is set.
+Exit codes: 0 all well; 1 a token is expired, expires within the time, or cannot be read; 2 a source could not be read.
+";
+
+const INSPECT_USAGE: &str = "\
+Usage: jwt-exporter inspect [flags] [FILE|-]...
+
+Decodes the tokens in files, or in standard input: a token, lines with tokens, a JSON document, a kubeconfig, Secret
+manifests. Says what is odd about each. No signature is verified, and none is printed.
+
+  -output FORMAT            text or json (default text)
+
+Exit codes: 0 all decoded; 1 one could not be decoded, or there is none; 2 a file could not be read.
+";
+
+const EXPLAIN_USAGE: &str = "\
+Usage: jwt-exporter explain [flags] NAMESPACE/NAME
+
+Says why this Secret has its samples, or has none: what of the configuration takes it or passes it over, which data keys are
+read, what came of each. No value is printed.
+
+  -config PATH              configuration file; ~ and $VAR are expanded (default /config/config.yaml)
+  -level LEVEL              log level: trace, debug, info, warn, error or off (default error)
+
+Exit codes: 0 it has samples; 1 it has none; 2 that could not be found out.
+";
+
+impl Command {
+    /// What `-help` prints, and every usage error after its reason.
+    #[must_use]
+    pub fn usage(self) -> &'static str {
+        match self {
+            Self::Run => USAGE,
+            Self::Check => CHECK_USAGE,
+            Self::Inspect => INSPECT_USAGE,
+            Self::Explain => EXPLAIN_USAGE,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Run => "jwt-exporter",
+            Self::Check => "check",
+            Self::Inspect => "inspect",
+            Self::Explain => "explain",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Check, Self::Inspect, Self::Explain].into_iter().find(|command| command.name() == name)
+    }
+
+    fn takes(self, flag: &str) -> bool {
+        match flag {
+            "config" | "level" => self != Self::Inspect,
+            "output" => matches!(self, Self::Check | Self::Inspect),
+            "expiring-within" => self == Self::Check,
+            _ => self == Self::Run,
+        }
+    }
+}
+
+fn commands_with(flag: &str) -> Vec<&'static str> {
+    let all = [Command::Check, Command::Inspect, Command::Explain].into_iter();
+    all.filter(|command| command.takes(flag)).map(Command::name).collect()
+}
+
 /// What `-level` takes.
 const LEVELS: &str = "trace, debug, info, warn, error or off";
 
 /// Flags with a value.
-const VALUES: [&str; 2] = ["config", "level"];
+const VALUES: [&str; 5] = ["config", "once", "level", "expiring-within", "output"];
 
 /// Flags that are there or not.
 const SWITCHES: [&str; 4] = ["check-config", "version", "help", "h"];
 
-/// Reads the arguments, the program's own name not among them. They are read in their order: a `-help` before a mistake
-/// is answered, after it the mistake is.
-///
-/// # Errors
-/// The first thing that is not understood.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
-    let last = last_of_each(arguments)?;
-    if last.contains_key("help") {
-        return Ok(Invocation::Help);
-    }
-    let mut arguments = pico_args::Arguments::from_vec(in_long_form(&last));
-    // Nothing is left to go wrong here; should it, the flag is refused and not passed over.
-    let refused = |flag: &'static str, expected: &'static str| {
-        let value = last.get(flag).cloned().unwrap_or_default();
-        move |_: pico_args::Error| UsageError::InvalidValue { flag, value, expected }
-    };
-    let config: Option<String> = arguments.opt_value_from_str("--config").map_err(refused("config", "a path"))?;
-    let level: Option<LevelFilter> =
-        arguments.opt_value_from_fn("--level", |text| level(text).ok_or(LEVELS)).map_err(refused("level", LEVELS))?;
-    let version = arguments.contains("--version");
-    let check_config = arguments.contains("--check-config");
-    if let Some(left) = arguments.finish().into_iter().next() {
-        return Err(UsageError::Unexpected(left.to_string_lossy().into_owned()));
-    }
-    let flags = Flags { config, level: level.unwrap_or(LevelFilter::Info) };
-    Ok(match (version, check_config) {
-        (true, _) => Invocation::Version,
-        (false, true) => Invocation::CheckConfig(flags),
-        (false, false) => Invocation::Run(flags),
-    })
+/// What `-expiring-within` takes.
+const DURATION: &str = "a time such as 12h or 7d";
+
+/// `-expiring-within` unless said.
+const A_WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// The arguments, sorted.
+struct Sorted {
+    command: Command,
+    /// Each flag with the last of its values, checked. A switch that is on has an empty value, one that is off is not there.
+    last: BTreeMap<&'static str, String>,
+    /// What is no flag, but for the command.
+    operands: Vec<String>,
+    help: bool,
 }
 
-/// Each flag with the last of its values, checked. A switch that is on has an empty value, one that is off is not there.
-/// Ends at the first `-help`.
-fn last_of_each(arguments: impl IntoIterator<Item = OsString>) -> Result<BTreeMap<&'static str, String>, UsageError> {
-    let mut last = BTreeMap::new();
-    let mut arguments = arguments
-        .into_iter()
-        .enumerate()
-        .map(|(index, argument)| argument.into_string().map_err(|_| UsageError::NotUtf8 { position: index + 1 }));
-    while let Some(argument) = arguments.next().transpose()? {
-        if argument == "--" {
-            return match arguments.next().transpose()? {
-                Some(argument) => Err(UsageError::Unexpected(argument)),
-                None => Ok(last),
-            };
+/// Reads the arguments, the program's own name not among them. They are read in their order: a `-help` before a mistake
+/// is answered, after it the mistake is. Flags may stand before and behind what is none.
+///
+/// # Errors
+/// The first thing that is not understood, and the command that it was said to.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, (UsageError, Command)> {
+    let mut sorted = Sorted { command: Command::Run, last: BTreeMap::new(), operands: Vec::new(), help: false };
+    let result = sorted.sort(arguments).and_then(|()| sorted.invocation());
+    result.map_err(|error| (error, sorted.command))
+}
+
+impl Sorted {
+    fn invocation(&self) -> Result<Invocation, UsageError> {
+        let Self { command, last, .. } = self;
+        if self.help {
+            return Ok(Invocation::Help(*command));
         }
-        let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).filter(|_| argument != "-")
-        else {
-            return Err(UsageError::Unexpected(argument));
+        let mut arguments = pico_args::Arguments::from_vec(in_long_form(last));
+        // Nothing is left to go wrong here; should it, the flag is refused and not passed over.
+        let refused = |flag: &'static str, expected: &'static str| {
+            let value = last.get(flag).cloned().unwrap_or_default();
+            move |_: pico_args::Error| UsageError::InvalidValue { flag, value, expected }
         };
-        if flag.is_empty() || flag.starts_with(['-', '=']) {
-            return Err(UsageError::BadSyntax(argument));
+        let mut text = |flag: &'static str, long: &'static str| -> Result<Option<String>, UsageError> {
+            arguments.opt_value_from_str(long).map_err(refused(flag, "a text"))
+        };
+        let (config, once) = (text("config", "--config")?, text("once", "--once")?);
+        let (level_given, within, output) =
+            (text("level", "--level")?, text("expiring-within", "--expiring-within")?, text("output", "--output")?);
+        let (version, check_config) = (arguments.contains("--version"), arguments.contains("--check-config"));
+        if let Some(left) = arguments.finish().into_iter().next() {
+            return Err(UsageError::Unexpected(left.to_string_lossy().into_owned()));
         }
-        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-        if let Some(flag) = VALUES.into_iter().find(|known| *known == name) {
-            let value = match value {
-                Some(value) => value.to_owned(),
-                None => arguments.next().transpose()?.ok_or(UsageError::NeedsArgument(flag))?,
-            };
-            check(flag, &value)?;
-            last.insert(flag, value);
-        } else if let Some(flag) = SWITCHES.into_iter().find(|known| *known == name) {
-            let on = value.map_or(Some(true), boolean);
-            match on {
-                Some(true) if matches!(flag, "help" | "h") => return Ok(BTreeMap::from([("help", String::new())])),
-                Some(true) => last.insert(flag, String::new()),
-                Some(false) => last.remove(flag),
-                None => {
-                    let value = value.unwrap_or_default().to_owned();
-                    return Err(UsageError::InvalidValue { flag, value, expected: "true or false" });
+        if version {
+            return Ok(Invocation::Version);
+        }
+        if let Some(flag) = last.keys().find(|flag| !command.takes(flag)) {
+            return Err(UsageError::OtherCommand { flag, command: *command });
+        }
+        // In a terminal the answer itself says what is wrong.
+        let usual = if *command == Command::Run { LevelFilter::Info } else { LevelFilter::Error };
+        let level = level_given.as_deref().and_then(level).unwrap_or(usual);
+        let flags = Flags { config, level };
+        let format = output.as_deref().and_then(format).unwrap_or(Format::Text);
+        match (command, self.operands.as_slice()) {
+            (Command::Inspect, _) if format == Format::Csv => {
+                Err(UsageError::InvalidValue { flag: "output", value: "csv".to_owned(), expected: "text or json" })
+            }
+            (Command::Inspect, files) => Ok(Invocation::Inspect(format, files.to_vec())),
+            (Command::Explain, [secret]) => match secret.split_once('/') {
+                Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                    Ok(Invocation::Explain { flags, namespace: namespace.to_owned(), name: name.to_owned() })
                 }
-            };
-        } else {
-            return Err(UsageError::Unknown(name.to_owned()));
+                _ => Err(UsageError::NeedsSecret),
+            },
+            (Command::Explain, []) => Err(UsageError::NeedsSecret),
+            (Command::Explain, [_, other, ..]) | (Command::Run | Command::Check, [other, ..]) => {
+                Err(UsageError::Unexpected(other.clone()))
+            }
+            (Command::Check, []) => {
+                let expiring_within = within.and_then(|text| parse_duration(&text).ok()).unwrap_or(A_WEEK);
+                Ok(Invocation::Check(flags, CheckFlags { expiring_within, format }))
+            }
+            (Command::Run, []) => Ok(match (check_config, once) {
+                (true, _) => Invocation::CheckConfig(flags),
+                (false, Some(path)) => Invocation::Once(flags, path),
+                (false, None) => Invocation::Run(flags),
+            }),
         }
     }
-    Ok(last)
+
+    fn operand(&mut self, argument: String) -> Result<(), UsageError> {
+        if self.command != Command::Run {
+            self.operands.push(argument);
+            return Ok(());
+        }
+        self.command = Command::named(&argument).ok_or(UsageError::Unexpected(argument))?;
+        Ok(())
+    }
+
+    /// Ends at the first `-help`.
+    fn sort(&mut self, arguments: impl IntoIterator<Item = OsString>) -> Result<(), UsageError> {
+        let mut arguments = arguments
+            .into_iter()
+            .enumerate()
+            .map(|(index, argument)| argument.into_string().map_err(|_| UsageError::NotUtf8 { position: index + 1 }));
+        while let Some(argument) = arguments.next().transpose()? {
+            if argument == "--" {
+                return arguments.try_for_each(|argument| self.operand(argument?));
+            }
+            let Some(flag) =
+                argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).filter(|_| argument != "-")
+            else {
+                self.operand(argument)?;
+                continue;
+            };
+            if flag.is_empty() || flag.starts_with(['-', '=']) {
+                return Err(UsageError::BadSyntax(argument));
+            }
+            let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+            if let Some(flag) = VALUES.into_iter().find(|known| *known == name) {
+                let value = match value {
+                    Some(value) => value.to_owned(),
+                    None => arguments.next().transpose()?.ok_or(UsageError::NeedsArgument(flag))?,
+                };
+                check(flag, &value)?;
+                self.last.insert(flag, value);
+            } else if let Some(flag) = SWITCHES.into_iter().find(|known| *known == name) {
+                let on = value.map_or(Some(true), boolean);
+                match on {
+                    Some(true) if matches!(flag, "help" | "h") => {
+                        self.help = true;
+                        return Ok(());
+                    }
+                    Some(true) => self.last.insert(flag, String::new()),
+                    Some(false) => self.last.remove(flag),
+                    None => {
+                        let value = value.unwrap_or_default().to_owned();
+                        return Err(UsageError::InvalidValue { flag, value, expected: "true or false" });
+                    }
+                };
+            } else {
+                return Err(UsageError::Unknown(name.to_owned()));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn check(flag: &'static str, value: &str) -> Result<(), UsageError> {
     let (good, expected) = match flag {
         "level" => (level(value).is_some(), LEVELS),
+        "expiring-within" => (parse_duration(value).is_ok(), DURATION),
+        "output" => (format(value).is_some(), "table, json or csv"),
         _ => (!value.is_empty(), "a path"),
     };
     if good { Ok(()) } else { Err(UsageError::InvalidValue { flag, value: value.to_owned(), expected }) }
+}
+
+fn format(text: &str) -> Option<Format> {
+    match text {
+        "table" | "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        "csv" => Some(Format::Csv),
+        _ => None,
+    }
 }
 
 /// The flags as pico-args wants them: two dashes, each once, the value apart (after `=` it would lose its quotes). The
@@ -224,7 +450,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(arguments: &[&str]) -> Result<Invocation, UsageError> {
-        parse(arguments.iter().map(OsString::from))
+        parse(arguments.iter().map(OsString::from)).map_err(|(error, _)| error)
     }
 
     fn run(config: Option<&str>, level: LevelFilter) -> Result<Invocation, UsageError> {
@@ -280,7 +506,7 @@ mod tests {
     #[test]
     fn help_is_answered_where_it_stands() {
         for arguments in [&["-h"][..], &["--help"], &["-help=true", "-nonsense"], &["-version", "-h"]] {
-            assert_eq!(read(arguments), Ok(Invocation::Help), "{arguments:?}");
+            assert_eq!(read(arguments), Ok(Invocation::Help(Command::Run)), "{arguments:?}");
         }
         assert_eq!(read(&["-nonsense", "-h"]), Err(UsageError::Unknown("nonsense".to_owned())));
         assert_eq!(read(&["-help=false"]), run(None, LevelFilter::Info));
@@ -302,17 +528,58 @@ mod tests {
         }
     }
 
+    #[test]
+    fn flags_may_stand_on_either_side_of_the_command() {
+        let flags = Flags { config: Some("a".into()), level: LevelFilter::Error };
+        let expected = CheckFlags { expiring_within: Duration::from_secs(3600), format: Format::Json };
+        let check = Ok(Invocation::Check(flags.clone(), expected));
+        for arguments in [
+            &["check", "-config=a", "-expiring-within", "1h", "-output", "json"][..],
+            &["-config", "a", "--output=json", "check", "--expiring-within=1h"],
+            &["-config", "a", "-output=json", "-expiring-within", "1h", "--", "check"],
+        ] {
+            assert_eq!(read(arguments), check, "{arguments:?}");
+        }
+        let explain = Ok(Invocation::Explain { flags, namespace: "n".into(), name: "s".into() });
+        assert_eq!(read(&["explain", "n/s", "-config", "a"]), explain);
+        assert_eq!(read(&["explain", "-config", "a", "n/s"]), explain);
+        let inspect = |files: &[&str]| {
+            Ok(Invocation::Inspect(Format::Text, files.iter().map(|file| (*file).to_owned()).collect()))
+        };
+        assert_eq!(read(&["inspect"]), inspect(&[]));
+        assert_eq!(read(&["inspect", "-", "b", "--", "-c", "check"]), inspect(&["-", "b", "-c", "check"]));
+    }
+
+    #[test]
+    fn each_command_has_its_own_flags_and_operands() {
+        let other = |flag, command| Err(UsageError::OtherCommand { flag, command });
+        assert_eq!(read(&["-output", "json"]), other("output", Command::Run));
+        assert_eq!(read(&["check", "-once", "-"]), other("once", Command::Check));
+        assert_eq!(read(&["inspect", "-config", "a"]), other("config", Command::Inspect));
+        assert_eq!(read(&["check", "x"]), Err(UsageError::Unexpected("x".into())));
+        assert_eq!(read(&["explain", "n/s", "x"]), Err(UsageError::Unexpected("x".into())));
+        for secret in [&["explain"][..], &["explain", "n"], &["explain", "/s"], &["explain", "n/"]] {
+            assert_eq!(read(secret), Err(UsageError::NeedsSecret));
+        }
+        assert!(matches!(read(&["inspect", "-output=csv"]), Err(UsageError::InvalidValue { .. })));
+        assert!(matches!(read(&["check", "-expiring-within", "7"]), Err(UsageError::InvalidValue { .. })));
+        assert_eq!(read(&["check", "-version"]), Ok(Invocation::Version));
+        assert_eq!(read(&["check", "-h"]), Ok(Invocation::Help(Command::Check)));
+        let flags = Flags { config: None, level: LevelFilter::Info };
+        assert_eq!(read(&["-once", "-"]), Ok(Invocation::Once(flags, "-".into())));
+    }
+
     #[cfg(unix)]
     #[test]
     fn an_argument_that_is_no_text_is_named_by_its_place() {
         let bytes: OsString = std::os::unix::ffi::OsStringExt::from_vec(vec![b'-', 0xff]);
-        assert_eq!(parse(["-config".into(), bytes]), Err(UsageError::NotUtf8 { position: 2 }));
+        assert_eq!(parse(["-config".into(), bytes]), Err((UsageError::NotUtf8 { position: 2 }, Command::Run)));
     }
 
     proptest! {
         #[test]
-        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|version|h|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
-            if let Err(error) = parse(arguments.into_iter().map(OsString::from)) {
+        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|version|h|check|inspect|explain|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
+            if let Err((error, _)) = parse(arguments.into_iter().map(OsString::from)) {
                 let shown = error.to_string();
                 prop_assert_eq!(crate::log::escape(&shown), shown.as_str(), "a usage error can steer a terminal");
             }

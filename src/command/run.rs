@@ -85,7 +85,7 @@ fn serve(config: Config) -> Result<End, String> {
 }
 
 /// No core is dumped: it would hold credentials, and what a poll was just reading.
-fn leave_no_core() {
+pub(super) fn leave_no_core() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a limit that lives through the call; to lower one's own needs no right and cannot fail.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
@@ -106,7 +106,11 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
     thread.map(|_| ()).map_err(|error| format!("the thread {name} cannot be started: {error}"))
 }
 
-fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Result<Vec<Box<dyn Source>>, String> {
+pub(super) fn sources(
+    config: &Config,
+    own: &OwnMetrics,
+    news: &SyncSender<Message>,
+) -> Result<Vec<Box<dyn Source>>, String> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     if config.kubernetes {
         let cluster = connect(config, own)?;
@@ -139,7 +143,7 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
     Ok(sources)
 }
 
-fn connect(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
+pub(super) fn connect(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
     let environment = |name: &str| std::env::var(name).ok();
     let access = match &config.kubeconfig_path {
         Some(path) => Access::from_kubeconfig(path, None, &environment),

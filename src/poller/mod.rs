@@ -1,6 +1,9 @@
 //! The one thread with state that changes: it asks the sources, takes in what their watches say, and publishes what they hold.
 
+mod once;
 mod polled;
+
+pub use once::poll_once;
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;

@@ -26,6 +26,7 @@ mod real_cluster;
 mod secrecy;
 mod signals;
 mod support_works;
+mod terminal;
 mod tidy;
 mod watch_faults;
 mod watching;

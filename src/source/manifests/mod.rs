@@ -9,7 +9,8 @@ use super::file_glob::{FileGlob, FolderFault};
 use super::{Held, PollError, Source};
 use crate::kubernetes::LabelSelector;
 use crate::observation::{DataValue, Observer, Reading, Reason, SecretObservation, SecretView};
-use document::{SecretManifest, each_secret};
+
+pub use document::{DocumentFault, SecretManifest, each_secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
