@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(render(&COLUMNS, &lines, Look { width: None, colour: true }), wide);
         assert_eq!(render(&COLUMNS, &lines, look(43)), wide);
         let cut =
-            "PLACE             ISSUER  EXPIRES\nnamespac…ame:key  https…  in 3 d\n漢字/a                    never\n";
+            "PLACE           ISSUER    EXPIRES\nnamespa…me:key  https:/…  in 3 d\n漢字/a                    never\n";
         assert_eq!(render(&COLUMNS, &lines, look(33)), cut);
         let few = "PLACE     EXPIRES\nname…key  in 3 d\n漢字/a    never\n";
         assert_eq!(render(&COLUMNS, &lines, look(17)), few);

@@ -72,7 +72,10 @@ fn a_source_that_cannot_be_read_leaves_the_others_and_is_told() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("jwt_exporter_source_up{source=\"kubernetes\"} 0\n"), "{text}");
     assert!(text.contains("jwt_exporter_source_up{source=\"manifests\"} 1\n"), "{text}");
-    assert!(text.contains("jwt_exporter_token_info{algorithm=\"HS256\",secret_key=\"token\",secret_name=\"one\""), "{text}");
+    assert!(
+        text.contains("jwt_exporter_token_info{algorithm=\"HS256\",secret_key=\"token\",secret_name=\"one\""),
+        "{text}"
+    );
 }
 
 #[test]
@@ -150,7 +153,8 @@ fn a_terminal_gets_colour_and_lines_that_fit() {
         eprintln!("skipped: script(1) (Debian: bsdutils) is not there");
         return;
     }
-    let claims = json!({"exp": token::now() - 60, "iss": "https://issuer.example/a/long/path/to/a/realm", "sub": "someone"});
+    let claims =
+        json!({"exp": token::now() - 60, "iss": "https://issuer.example/a/long/path/to/a/realm", "sub": "someone"});
     let setup = setup(&manifest("one", &token::hs256(&claims)));
     let folder = setup.folder().to_owned();
     let config = folder.join("c.yaml");
@@ -162,7 +166,7 @@ fn a_terminal_gets_colour_and_lines_that_fit() {
         let plain = shown.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
         let row = plain.lines().find(|line| line.contains("expired 1 min")).unwrap_or_else(|| panic!("{shown}"));
         assert!(row.chars().count() <= columns as usize, "{row}");
-        assert_eq!(row.contains("someone"), columns == 160, "{row}");
+        assert_eq!(row.contains("someone"), columns > 50, "{row}");
     }
     for plain in [format!("NO_COLOR=1 {check}"), format!("TERM=dumb {check}"), format!("{check} | cat")] {
         assert!(!in_terminal(90, &plain).contains('\u{1b}'), "{plain}");
@@ -203,20 +207,37 @@ fn explain_says_why_a_secret_has_samples_or_none() {
         }
     };
     let root = |config: &str, name: &str| explain(plane.admin_token(), config, name);
-    expect(root("", "good"), 0, &["the label selector monitor.jwt.io/monitoring=true takes it", "token: a token (JWS, HS256)", "It has samples."]);
-    expect(root("", "unlabelled"), 1, &["monitor.jwt.io/monitoring has to be \"true\", and it is missing", "label --overwrite secret unlabelled"]);
+    expect(
+        root("", "good"),
+        0,
+        &[
+            "the label selector monitor.jwt.io/monitoring=true takes it",
+            "token: a token (JWS, HS256)",
+            "It has samples.",
+        ],
+    );
+    expect(
+        root("", "unlabelled"),
+        1,
+        &["monitor.jwt.io/monitoring has to be \"true\", and it is missing", "label --overwrite secret unlabelled"],
+    );
     expect(root("", "other-value"), 1, &["and it is \"yes\""]);
     expect(root("", "password"), 1, &["nothing in it looks like a token"]);
     expect(root("", "nowhere"), 1, &["there is no such Secret"]);
     expect(root("namespaces: [other]\n", "good"), 1, &["its namespace is not among `namespaces`"]);
     expect(root("exclude_namespaces: ['expl*']\n", "good"), 1, &["`exclude_namespaces` has expl*"]);
-    expect(root("field_selector: type!=Opaque\n", "good"), 1, &["`field_selector` wants type!=Opaque, and that is \"Opaque\""]);
+    expect(
+        root("field_selector: type!=Opaque\n", "good"),
+        1,
+        &["`field_selector` wants type!=Opaque, and that is \"Opaque\""],
+    );
     let named = format!("secrets: [{{namespace: {namespace}, name: password, key: token}}]\n");
     expect(root(&named, "password"), 1, &["`secrets:` names it", "token: not_a_jwt"]);
     expect(root(&named, "good"), 1, &["this is none of them"]);
     expect(root("max_tokens_per_secret: 1\n", "good"), 0, &[]);
 
-    let account = admin.create_service_account_token(&namespace, "nobody");
+    admin.create_service_account(&namespace, "nobody");
+    let account = admin.request_token(&namespace, "nobody", &[], 3600);
     expect(explain(&account, "", "good"), 2, &["we may NOT list secrets in the whole cluster", "it may not be read"]);
 }
 
