@@ -28,6 +28,7 @@ mod reload;
 mod secrecy;
 mod signals;
 mod support_works;
+mod terminal;
 mod tidy;
 mod watch_faults;
 mod watching;

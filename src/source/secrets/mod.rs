@@ -41,6 +41,7 @@ use holdings::Holdings;
 use named::ANY_MOMENT;
 use scope::Scope;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
 use watching::Watch;
@@ -69,6 +70,8 @@ pub struct SecretsSource {
     /// The next list must show the newest state.
     distrust_cache: bool,
     trusted_until: Option<Instant>,
+    /// Objects that lists brought.
+    seen: Arc<AtomicUsize>,
 }
 
 impl SecretsSource {
@@ -97,6 +100,7 @@ impl SecretsSource {
             holdings: Holdings::default(),
             distrust_cache: false,
             trusted_until: None,
+            seen: Arc::default(),
         };
         source.with_selection(selection)
     }
@@ -149,6 +153,7 @@ impl SecretsSource {
         scope: usize,
         selector: &str,
     ) -> Result<Option<Arc<SecretObservation>>, ObjectError> {
+        self.seen.fetch_add(1, Ordering::Relaxed);
         let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
         if named.is_none() && self.selection.passes_over(&secret.namespace, &secret.name) {
             return Ok(None);
@@ -208,6 +213,10 @@ impl Source for SecretsSource {
         let all_failed = self.relist(|_| true)?;
         self.distrust_cache = false;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn count_into(&mut self, seen: Arc<AtomicUsize>) {
+        self.seen = seen;
     }
 
     fn scopes(&self) -> Vec<ScopeStatus> {
