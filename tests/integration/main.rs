@@ -16,6 +16,7 @@ mod faults;
 mod first_scrape;
 mod fuzz_seeds;
 mod gate;
+mod image;
 mod install;
 mod kubeconfig;
 mod log;
