@@ -136,8 +136,8 @@ fn without_anything_else_not_even_proc_it_shows_manifests() {
 }
 
 /// The program has no way by which anybody could have it panic. Its unit tests do: one has a source panic in a poll, the
-/// other the function that answers tiny_http's requests. They are built with the program's profile and libraries, and run here
-/// in its place.
+/// other the function that answers tiny_http's requests. They are built for the same target, with the same unwinder, and run here
+/// in the program's place.
 #[test]
 fn a_panic_in_a_poll_or_in_a_request_is_caught_there() {
     let Some(build) = StaticBuild::find(test_name!()) else { return };
@@ -154,4 +154,33 @@ fn a_panic_in_a_poll_or_in_a_request_is_caught_there() {
     let status = container.process.wait(SOON);
     let output = container.process.output();
     assert!(status.success() && output.contains("test result: ok. 2 passed; 0 failed"), "{status}: {output}");
+}
+
+/// The one panic that the program itself can be brought to: tiny_http's, when the system refuses it a thread. It has to end as
+/// every failed start does, and not by a signal.
+#[test]
+fn the_program_itself_outlives_a_panic() {
+    let Some(build) = StaticBuild::find(test_name!()) else { return };
+    for most_threads in 2..16 {
+        let mut image = build.image();
+        image.put("/config.yaml", format!("address: 127.0.0.1:{}\nkubernetes: false\n", process::free_port()));
+        image.most_threads = Some(most_threads);
+        // Nobody else's, since all threads of a user count.
+        image.config["User"] = format!("{0}:{0}", 1_000_000 + std::process::id()).into();
+        let mut container = image.start(&["-config", "/config.yaml"], &[]);
+        let status = container.process.wait(SOON);
+        let log = container.process.output();
+        let panicked = log.split_once("a defect: panic at ");
+        if panicked.is_some_and(|(_, place)| place.lines().next().unwrap().ends_with("in thread main")) {
+            // With fewer threads still it is the main thread, whose panic ends the program: but in order.
+            assert_eq!(status.code(), Some(101), "{most_threads} threads: {log}");
+            continue;
+        }
+        assert_eq!(status.code(), Some(1), "{most_threads} threads: {log}");
+        if let Some((_, after)) = panicked {
+            assert!(after.contains("[ERROR] the HTTP server: "), "{log}");
+            return;
+        }
+    }
+    panic!("tiny_http was never refused a thread");
 }

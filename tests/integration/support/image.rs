@@ -51,7 +51,7 @@ impl StaticBuild {
             tar.arg("--extract").arg("--file").arg(blob(layer)).arg("--directory").arg(&root);
             assert!(tar.status().unwrap().success());
         }
-        Image { folder, root, config: read(blob(&manifest["config"]))["config"].take() }
+        Image { folder, root, config: read(blob(&manifest["config"]))["config"].take(), most_threads: None }
     }
 }
 
@@ -60,6 +60,8 @@ pub struct Image {
     folder: tempfile::TempDir,
     pub root: PathBuf,
     pub config: Value,
+    /// So many threads may the user of the image have on this machine.
+    pub most_threads: Option<u32>,
 }
 
 impl Image {
@@ -93,6 +95,9 @@ impl Image {
         ]);
         command.args(words("Env").map(|pair| pair.as_str().unwrap().to_owned()));
         command.args(environment.iter().map(|(name, value)| format!("{name}={value}")));
+        if let Some(most) = self.most_threads {
+            command.args(["prlimit".to_owned(), format!("--nproc={most}")]);
+        }
         command.args(["chroot", "--groups="]);
         command.arg(format!("--userspec={}", self.config["User"].as_str().unwrap()));
         command.arg(root).args(words("Entrypoint").map(|word| word.as_str().unwrap().to_owned())).args(arguments);
