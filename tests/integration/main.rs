@@ -17,6 +17,7 @@ mod files;
 mod first_scrape;
 mod fuzz_seeds;
 mod gate;
+mod image;
 mod install;
 mod kubeconfig;
 mod log;
