@@ -5,14 +5,15 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
-use super::sources::{Recipe, Workshop, recipes};
+use super::sources::{Recipe, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
-use crate::poller::{Handover, Lineup, Message, Place, SourceNumber};
+use crate::metrics::OwnMetrics;
+use crate::poller::{Handover, Lineup, Place, SourceNumber};
 use crate::source::Stopper;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 /// From one look at the file to the next.
@@ -30,8 +31,10 @@ pub(super) struct Reloader {
     current: Loaded,
     running: Vec<Running>,
     next_number: SourceNumber,
-    workshop: Workshop,
+    own: OwnMetrics,
     handover: Arc<Handover>,
+    /// The poller, when something waits there.
+    wake: SyncSender<()>,
     hasher: RandomState,
     /// The content that was read last; of none, why it could not be read.
     last_read: Option<u64>,
@@ -83,8 +86,8 @@ impl Reloader {
     pub(super) fn start(
         named: Option<String>,
         loaded: Loaded,
-        workshop: Workshop,
-        handover: Arc<Handover>,
+        own: OwnMetrics,
+        (handover, wake): (Arc<Handover>, SyncSender<()>),
     ) -> Result<(Self, Lineup), String> {
         let mut reloader = Self {
             named,
@@ -92,8 +95,9 @@ impl Reloader {
             current: loaded,
             running: Vec::new(),
             next_number: SourceNumber::FIRST,
-            workshop,
+            own,
             handover,
+            wake,
             hasher: RandomState::new(),
             last_read: None,
             refused: None,
@@ -116,7 +120,7 @@ impl Reloader {
             // A defect costs this one reload.
             let outcome = catch_unwind(AssertUnwindSafe(|| if asked { self.reload() } else { self.look() }));
             if outcome.is_err() {
-                self.workshop.own.set_reload(false);
+                self.own.set_reload(false);
                 log::error!("a reload was broken off by a defect of this program; please report the place above");
             }
         }
@@ -161,12 +165,12 @@ impl Reloader {
             }
             Err(refusal) => Some(refusal),
         };
-        self.workshop.own.set_reload(refused.is_none());
+        self.own.set_reload(refused.is_none());
         self.looks_since_refusal = 0;
         if let Some(Refusal::Wrong(reason) | Refusal::Unbuilt(reason)) = &refused
             && (is_new || cause == Cause::Asked || refused != self.refused)
         {
-            self.workshop.own.count_error();
+            self.own.count_error();
             log::error!("the configuration was read again and is refused, the one before goes on: {reason}");
         }
         self.refused = refused;
@@ -204,7 +208,7 @@ impl Reloader {
         self.current = loaded;
         self.handover.put(lineup);
         // Where there is no room, the poller has something to do and comes by anyway.
-        let _ = self.workshop.news.try_send(Message::Wake);
+        let _ = self.wake.try_send(());
         for stop in ended.into_iter().filter_map(|old| old.stopper) {
             stop();
         }
@@ -225,9 +229,9 @@ impl Reloader {
             }
             let number = self.next_number;
             self.next_number = number.next();
-            let source = recipe.build(number, &self.workshop)?;
-            running.push(Running { number, recipe, stopper: source.stopper() });
-            sources.push(Place::New(number, source));
+            let seat = recipe.build(&self.own)?;
+            running.push(Running { number, recipe, stopper: seat.source.stopper() });
+            sources.push(Place::New(number, seat));
         }
         let Config { polling_interval: interval, max_series, .. } = *config;
         Ok((running, Lineup { sources, interval, max_series }))

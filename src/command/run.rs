@@ -1,7 +1,6 @@
 //! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
 use super::reload::Reloader;
-use super::sources::Workshop;
 use super::{BUILD, EXIT_FAILURE};
 use crate::config::{ListenAddress, ListenHost, Loaded};
 use crate::metrics::{BuildInfo, OwnMetrics};
@@ -16,9 +15,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
-
-/// Events of watches that wait for the poller, together: each may be as large as a Secret.
-const NEWS_HELD: usize = 4;
 
 /// What ends the program.
 enum End {
@@ -63,16 +59,15 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
 
     let build = BuildInfo { version: BUILD.version, revision: BUILD.revision, rustc: BUILD.rustc };
     let own = OwnMetrics::new(build).map_err(|error| format!("the exporter's own metrics: {error}"))?;
-    // News wait where they are until the poller has time: only so many are held.
-    let (news, messages) = mpsc::sync_channel(NEWS_HELD);
+    // One wake is enough for everything that waits for the poller.
+    let (wake, woken) = mpsc::sync_channel(1);
     let handover = Arc::new(Handover::default());
     let address = loaded.config.address.clone();
-    let workshop = Workshop { own: own.clone(), news };
-    let (reloader, lineup) = Reloader::start(named, loaded, workshop, Arc::clone(&handover))?;
+    let (reloader, lineup) = Reloader::start(named, loaded, own.clone(), (Arc::clone(&handover), wake.clone()))?;
 
     let listener = bind(&address)?;
     let snapshot = Arc::new(Published::new(Snapshot::default()));
-    let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover);
+    let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover, wake);
     let tell_end = tell.clone();
     let shown = Shown::new(snapshot, own, BUILD.version);
     let address = server::start(listener, shown, move |error| {
@@ -83,7 +78,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
 
     spawn("poller", move || {
         // A panic outside of a poll must not leave old values looking fresh; and it never returns by itself.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&messages)));
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&woken)));
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 

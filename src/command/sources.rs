@@ -9,7 +9,7 @@ use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
 use crate::kubernetes::{Cluster, LabelSelector, Verb};
 use crate::metrics::OwnMetrics;
 use crate::observation::Reading;
-use crate::poller::{Message, SourceNumber};
+use crate::poller::{Inbox, Seat};
 use crate::source::files::FilesSource;
 use crate::source::manifests::ManifestsSource;
 use crate::source::secrets::{SecretsSource, Selection};
@@ -19,7 +19,6 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use zeroize::Zeroizing;
 
 /// Everything that a source depends on. Equal recipes make sources that do the same.
@@ -46,14 +45,6 @@ pub(super) enum Way {
     InCluster,
     /// By a kubeconfig, which is read when the source is built: with another content it is another way.
     Kubeconfig { path: PathBuf, content: Option<u64> },
-}
-
-/// What sources are built with.
-#[derive(Clone)]
-pub(super) struct Workshop {
-    pub(super) own: OwnMetrics,
-    /// To the poller.
-    pub(super) news: SyncSender<Message>,
 }
 
 /// The sources of a configuration, in the order in which they are shown. No two have the same name.
@@ -122,26 +113,24 @@ impl Recipe {
     ///
     /// # Errors
     /// What is missing, for the log.
-    pub(super) fn build(&self, number: SourceNumber, with: &Workshop) -> Result<Box<dyn Source>, String> {
-        match self.clone() {
+    pub(super) fn build(&self, own: &OwnMetrics) -> Result<Seat, String> {
+        let inbox = Inbox::new();
+        let source: Box<dyn Source> = match self.clone() {
             Self::Secrets { way, selection, annotation_key, watch, reading } => {
-                let cluster = Arc::new(way.connect(&with.own)?);
+                let cluster = Arc::new(way.connect(own)?);
                 let mut secrets = SecretsSource::new(self.name(), cluster, Vec::new(), annotation_key, reading)
                     .with_selection(*selection);
                 if watch {
-                    let news = with.news.clone();
-                    let notify = move |event| news.send(Message::News(number, event)).is_ok();
-                    secrets = secrets.with_watches(Arc::new(notify));
+                    secrets = secrets.with_watches(inbox.notify());
                 }
-                Ok(Box::new(secrets))
+                Box::new(secrets)
             }
-            Self::Files { globs, links, watch, reading } => {
-                Ok(Box::new(FilesSource::new(globs, links, watch, reading)))
-            }
+            Self::Files { globs, links, watch, reading } => Box::new(FilesSource::new(globs, links, watch, reading)),
             Self::Manifests { globs, links, selectors, annotation_key, reading } => {
-                Ok(Box::new(ManifestsSource::new(globs, links, selectors, annotation_key, reading)))
+                Box::new(ManifestsSource::new(globs, links, selectors, annotation_key, reading))
             }
-        }
+        };
+        Ok(Seat { source, inbox })
     }
 }
 
