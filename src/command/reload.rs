@@ -5,7 +5,7 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
-use super::sources::{Recipe, recipes};
+use super::sources::{self, Recipe, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
 use crate::metrics::OwnMetrics;
 use crate::poller::{Handover, Lineup, Place, SourceNumber};
@@ -187,6 +187,7 @@ impl Reloader {
             let reason = format!("{path}: `address` is {other}; it stays {address} until a restart");
             return Err(Refusal::Wrong(reason));
         }
+        sources::check_contexts(&loaded.config).map_err(|reason| Refusal::Unbuilt(format!("{path}: {reason}")))?;
         let (running, lineup) = self.line_up(&loaded.config).map_err(Refusal::Unbuilt)?;
         let mut changes: Vec<String> = Vec::new();
         let ended: Vec<Running> = self.running.iter().filter(|old| !is_in(&running, old)).cloned().collect();

@@ -1,7 +1,7 @@
 //! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
 use super::reload::Reloader;
-use super::{BUILD, EXIT_FAILURE};
+use super::{BUILD, EXIT_FAILURE, EXIT_USAGE, sources};
 use crate::config::{ListenAddress, ListenHost, Loaded};
 use crate::metrics::{BuildInfo, OwnMetrics};
 use crate::poller::{Handover, Poller};
@@ -23,8 +23,12 @@ enum End {
 }
 
 /// Polls and serves until the process is told to stop: exit 0. What keeps it from its work at the start, or ends it: exit 1.
-/// `named` is the configuration as `-config` names it.
+/// A context that there is not: exit 2. `named` is the configuration as `-config` names it.
 pub(super) fn run(named: Option<String>, loaded: Loaded) -> ExitCode {
+    if let Err(reason) = sources::check_contexts(&loaded.config) {
+        log::error!("{}: {reason}", loaded.path);
+        return ExitCode::from(EXIT_USAGE);
+    }
     match serve(named, loaded) {
         Ok(End::Signal(signal)) => {
             log::info!("stopped by signal {signal}");

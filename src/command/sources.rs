@@ -5,8 +5,9 @@
 //! depends on, and nothing else.
 
 use crate::config::Config;
-use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
+use crate::kubernetes::access::{Access, Kubeconfig, SERVICE_ACCOUNT_FOLDER};
 use crate::kubernetes::{Cluster, LabelSelector, Verb};
+use crate::log::escape;
 use crate::metrics::OwnMetrics;
 use crate::observation::Reading;
 use crate::poller::{Inbox, Seat};
@@ -25,7 +26,14 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Recipe {
     /// The Secrets of a cluster.
-    Secrets { way: Way, selection: Box<Selection>, annotation_key: String, watch: bool, reading: Reading },
+    Secrets {
+        name: String,
+        way: Way,
+        selection: Box<Selection>,
+        annotation_key: String,
+        watch: bool,
+        reading: Reading,
+    },
     /// Files with Secret manifests.
     Manifests {
         globs: Vec<FileGlob>,
@@ -43,25 +51,27 @@ pub(super) enum Recipe {
 pub(super) enum Way {
     /// By the pod's service account, whose files are read anew as they change.
     InCluster,
-    /// By a kubeconfig, which is read when the source is built: with another content it is another way.
-    Kubeconfig { path: PathBuf, content: Option<u64> },
+    /// By a kubeconfig, which is read when the source is built: with another content it is another way. With a `context`, the
+    /// content is that of this context alone, and others may come and go.
+    Kubeconfig { path: PathBuf, context: Option<String>, content: Option<u64> },
 }
 
 /// The sources of a configuration, in the order in which they are shown. No two have the same name.
 pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
     let mut recipes = Vec::new();
     let (annotation_key, reading) = (&config.annotation_key, &config.reading);
-    if config.kubernetes {
+    for cluster in config.clusters() {
         let selection = Selection {
             label_selectors: config.label_selectors.iter().map(ToString::to_string).collect(),
             namespaces: config.namespaces.clone(),
-            secrets: config.secrets.clone(),
+            secrets: config.secrets_in(cluster).cloned().collect(),
             only_named: config.only_named,
             exclude_namespaces: config.exclude_namespaces.clone(),
             field_selector: config.field_selector.clone(),
         };
         recipes.push(Recipe::Secrets {
-            way: Way::of(config),
+            name: cluster.map_or_else(|| "kubernetes".to_owned(), |context| format!("kubernetes/{context}")),
+            way: Way::of(config, cluster),
             selection: Box::new(selection),
             annotation_key: annotation_key.clone(),
             watch: config.watch,
@@ -91,19 +101,37 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
     recipes
 }
 
-/// The cluster of a configuration; nobody is called yet.
+/// One of the [clusters](Config::clusters) of a configuration; nobody is called yet.
 ///
 /// # Errors
 /// What is missing, for the log.
-pub(super) fn cluster(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
-    Way::of(config).connect(own)
+pub(super) fn cluster(config: &Config, context: Option<&str>, own: &OwnMetrics) -> Result<Cluster, String> {
+    Way::of(config, context).connect(own)
+}
+
+/// Whether the kubeconfig has the contexts of the configuration. A kubeconfig that cannot be read is told of when it is needed.
+///
+/// # Errors
+/// The first that it does not have, and those that it has.
+pub(super) fn check_contexts(config: &Config) -> Result<(), String> {
+    let Some(path) = config.kubeconfig_path.as_ref().filter(|_| config.kubernetes && !config.contexts.is_empty()) else {
+        return Ok(());
+    };
+    let Ok(kubeconfig) = Kubeconfig::load(path) else { return Ok(()) };
+    let there = kubeconfig.contexts();
+    let Some(missing) = config.contexts.iter().find(|context| !there.contains(&context.as_str())) else { return Ok(()) };
+    let quoted = |name: &str| format!("\"{}\"", escape(name));
+    let there: Vec<String> = there.iter().take(MOST_CONTEXTS_TOLD).map(|name| quoted(name)).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let (missing, path) = (quoted(missing), escape(&path.to_string_lossy()).into_owned());
+    Err(format!("contexts: expected contexts of {path}, which are {there}, found {missing}"))
 }
 
 impl Recipe {
     /// The label `source`.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Secrets { .. } => "kubernetes",
+            Self::Secrets { name, .. } => name,
             Self::Files { .. } => "files",
             Self::Manifests { .. } => "manifests",
         }
@@ -116,9 +144,9 @@ impl Recipe {
     pub(super) fn build(&self, own: &OwnMetrics) -> Result<Seat, String> {
         let inbox = Inbox::new();
         let source: Box<dyn Source> = match self.clone() {
-            Self::Secrets { way, selection, annotation_key, watch, reading } => {
+            Self::Secrets { name, way, selection, annotation_key, watch, reading } => {
                 let cluster = Arc::new(way.connect(own)?);
-                let mut secrets = SecretsSource::new(self.name(), cluster, Vec::new(), annotation_key, reading)
+                let mut secrets = SecretsSource::new(&name, cluster, Vec::new(), annotation_key, reading)
                     .with_selection(*selection);
                 if watch {
                     secrets = secrets.with_watches(inbox.notify());
@@ -135,17 +163,21 @@ impl Recipe {
 }
 
 impl Way {
-    fn of(config: &Config) -> Self {
-        match &config.kubeconfig_path {
-            None => Self::InCluster,
-            Some(path) => Self::Kubeconfig { path: path.clone(), content: digest(path) },
-        }
+    fn of(config: &Config, context: Option<&str>) -> Self {
+        let Some(path) = &config.kubeconfig_path else { return Self::InCluster };
+        let content = match context {
+            None => digest(path),
+            Some(context) => Kubeconfig::load(path).ok().and_then(|kubeconfig| kubeconfig.digest(context)),
+        };
+        Self::Kubeconfig { path: path.clone(), context: context.map(str::to_owned), content }
     }
 
     fn connect(&self, own: &OwnMetrics) -> Result<Cluster, String> {
         let environment = |name: &str| std::env::var(name).ok();
         let access = match self {
-            Self::Kubeconfig { path, .. } => Access::from_kubeconfig(path, None, &environment),
+            Self::Kubeconfig { path, context, .. } => {
+                Access::from_kubeconfig(path, context.as_deref(), &environment)
+            }
             Self::InCluster => Access::in_cluster(Path::new(SERVICE_ACCOUNT_FOLDER), &environment),
         };
         let own = own.clone();
@@ -153,6 +185,9 @@ impl Way {
         access.and_then(|access| Cluster::connect(access, Arc::new(count))).map_err(|error| error.to_string())
     }
 }
+
+/// A kubeconfig may have hundreds.
+const MOST_CONTEXTS_TOLD: usize = 20;
 
 /// So much of a kubeconfig is looked at; a longer one is refused when it is read.
 const MOST_DIGESTED: u64 = 4 << 20;

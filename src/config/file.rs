@@ -15,6 +15,7 @@ const KEYS: &[&str] = &[
     "polling_interval",
     "kubeconfig_path",
     "annotation_key",
+    "contexts",
     "kubernetes",
     "watch",
     "namespaces",
@@ -58,6 +59,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
             value.text("a path", |text| expand(text, lookup).map_err(|error| Expected::new(error.to_string())))?;
         config.kubeconfig_path = (!path.is_empty()).then(|| PathBuf::from(path));
     }
+    if let Some(value) = fields.get("contexts") {
+        config.contexts = places::contexts(value, &config)?;
+    }
     if let Some(value) = fields.get("annotation_key") {
         config.annotation_key = value.text("an annotation's key", annotation_key)?;
     }
@@ -77,11 +81,12 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
         config.field_selector = value.text("a field selector", places::field_selector)?;
     }
     if let Some(value) = fields.get("secrets") {
-        config.secrets = places::secrets(value, &config.exclude_namespaces)?;
+        config.secrets = places::secrets(value, &config)?;
     }
     config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
     if config.only_named {
         places::refuse_what_lists(&fields, &config)?;
+        places::check_each_context_has_secrets(&fields, &config)?;
     }
     if let Some(value) = fields.get("files") {
         config.files = texts(value, "globs of files with tokens", glob)?;
