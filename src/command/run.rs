@@ -117,7 +117,9 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
             secrets: config.secrets.clone(),
             only_named: config.only_named,
             exclude_namespaces: config.exclude_namespaces.clone(),
+            namespace_selector: config.namespace_selector.clone(),
             field_selector: config.field_selector.clone(),
+            shard: config.shard,
         };
         let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
         let mut secrets = SecretsSource::new("kubernetes", Arc::new(cluster), Vec::new(), key, reading);

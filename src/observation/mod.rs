@@ -11,7 +11,7 @@ mod reason;
 mod token;
 mod view;
 
-pub use label_set::{MAX_LABEL_BYTES, push_label, without_tokens};
+pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, push_label, without_tokens};
 pub use observer::{Observer, Reading};
 pub use reason::Reason;
 pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};

@@ -109,6 +109,8 @@ impl Poller {
             let now = Instant::now();
             if polled.due <= now {
                 polled.poll(self.interval, &self.own);
+            } else if polled.relist_due.is_some_and(|due| due <= now) {
+                polled.relist(self.interval, &self.own);
             } else if polled.failures == 0 && polled.mend_due.is_some_and(|due| due <= now) {
                 polled.mend(self.interval, &self.own);
             } else {
@@ -139,7 +141,7 @@ impl Poller {
 mod tests {
     use super::*;
     use crate::metrics::BuildInfo;
-    use crate::observation::{Reason, SecretObservation, TokenError};
+    use crate::observation::{ExtraLength, Reason, SecretObservation, TokenError};
     use crate::source::secrets::StreamNews;
     use crate::source::{Followed, Held, PollError};
     use crate::time::UnixSeconds;
@@ -205,6 +207,7 @@ mod tests {
             tokens: [].into(),
             errors: [error].into(),
             version: 0,
+            extra: ExtraLength::default(),
         };
         vec![Arc::new(secret)]
     }

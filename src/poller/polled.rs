@@ -50,8 +50,8 @@ pub(super) struct Polled {
     trial: Option<Instant>,
     /// Polls in a row that a watch asked for shortly after the one before.
     hasty: u32,
-    /// A watch has asked for the next poll.
-    relisting: bool,
+    /// When what its watches have asked for is read again, sooner than the next poll.
+    pub(super) relist_due: Option<Instant>,
     /// When the parts that failed are tried again, while the source as a whole works.
     pub(super) mend_due: Option<Instant>,
     /// How often they have failed in a row.
@@ -78,18 +78,34 @@ impl Polled {
             watch_failed: false,
             trial: None,
             hasty: 0,
-            relisting: false,
+            relist_due: None,
             mend_due: None,
             part_failures: 0,
         }
     }
 
+    /// Reads all of it.
     pub(super) fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
+        self.due = Instant::now() + interval;
+        self.read(|source| source.poll(), interval, own);
+    }
+
+    /// Reads what its watches have asked for; the next poll is when it was.
+    pub(super) fn relist(&mut self, interval: Duration, own: &OwnMetrics) {
+        self.read(|source| source.relist(), interval, own);
+    }
+
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>,
+        interval: Duration,
+        own: &OwnMetrics,
+    ) {
         let begun = Instant::now();
         self.begun = Some(begun);
-        self.relisting = false;
+        self.relist_due = None;
         let name = Arc::clone(&self.status.name);
-        let result = guarded(|| self.source.poll()).unwrap_or_else(Err);
+        let result = guarded(|| read(&mut *self.source)).unwrap_or_else(Err);
         let took = begun.elapsed();
         own.observe_poll(&name, took.as_secs_f64());
         self.status.tried = true;
@@ -97,7 +113,6 @@ impl Polled {
             self.watch_failed = false;
             return self.fail(&error, Duration::ZERO, interval, own);
         }
-        self.due = begun + interval;
         if self.watch_failed {
             self.trial = self.trial.or(Some(Instant::now() + TRIAL));
         } else {
@@ -198,11 +213,10 @@ impl Polled {
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
             // Not sooner than a failure allows.
-            Ok(Followed::Relist) if self.is_waiting() || self.relisting => {}
+            Ok(Followed::Relist) if self.is_waiting() || self.relist_due.is_some() => {}
             Ok(Followed::Relist) => {
                 let begun = self.begun.unwrap_or_else(Instant::now);
-                self.relisting = true;
-                self.due = self.due.min(begun + self.patience());
+                self.relist_due = Some(begun + self.patience());
             }
             // While it is failing already, its watches end one after the other: that is no further failure.
             Ok(Followed::Failed(error)) if self.is_waiting() => {
@@ -227,7 +241,7 @@ impl Polled {
         let next = guarded(|| self.source.tend(now)).unwrap_or_default();
         // While a trial goes on, parts wait: the whole comes first.
         let mend_due = self.mend_due.filter(|_| self.failures == 0);
-        [next, self.trial, mend_due].into_iter().flatten().fold(self.due, Instant::min)
+        [next, self.trial, self.relist_due, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
     /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.
@@ -244,6 +258,7 @@ impl Polled {
         self.trial = None;
         self.failures = self.failures.saturating_add(1);
         self.due = Instant::now() + wait;
+        self.relist_due = None;
         self.status.up = false;
         let scopes = self.source.scopes().into_iter();
         self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();

@@ -50,8 +50,9 @@ impl SecretsSource {
         let (namespace, name) = (&*secret.namespace, &*secret.name);
         let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
         let changed = if let Some(named) = named.filter(|named| deleted || !named.is(namespace, name)) {
-            named.is(namespace, name) && self.holdings.put(brought_by, named.missing())
-        } else if named.is_none() && self.selection.passes_over(namespace, name) {
+            let missing = named.missing(&self.extra_labels_of_unknown(namespace));
+            named.is(namespace, name) && self.holdings.put(brought_by, missing)
+        } else if named.is_none() && self.passes_over(namespace, name) {
             false
         } else if deleted {
             self.holdings.remove(brought_by, namespace, name)
@@ -90,14 +91,15 @@ impl SecretsSource {
                 // That it may not be listed either was said, and is tried again.
                 return Followed::Nothing;
             }
-            let from_cache = stream.from_cache;
+            // A list from a cache has nothing that brings it up to date now.
+            stream.wants_list = stream.from_cache;
+            let wants_list = stream.wants_list;
             stream.told_denied = true;
             if !told {
                 let why = if denied { "watching is not allowed" } else { "the server cannot watch a single Secret" };
                 log::info!("{}: changes show at the next poll only, since {why}: {error}", self.name);
             }
-            // A list from a cache has nothing that brings it up to date now.
-            return if from_cache { Followed::Relist } else { Followed::Nothing };
+            return if wants_list { Followed::Relist } else { Followed::Nothing };
         }
         stream.state = State::Idle;
         Followed::Failed(PollError::from(error.clone()))
@@ -124,8 +126,8 @@ impl SecretsSource {
                 return Followed::Nothing;
             }
             stream.state = State::Idle;
+            stream.wants_list = true;
         }
-        self.distrust_cache = true;
         Followed::Relist
     }
 }
