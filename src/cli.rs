@@ -3,7 +3,7 @@
 //! One dash or two, `-flag value` or `-flag=value`, switches also as `-flag=false`, the last one wins, `--` ends the flags.
 //! pico-args knows neither the single dash nor the last one, so the arguments are put in its form first.
 
-use crate::log::LevelFilter;
+use crate::log::{Format, LevelFilter};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -28,6 +28,8 @@ pub struct Flags {
     pub config: Option<String>,
     /// `-level`.
     pub level: LevelFilter,
+    /// `-log-format`.
+    pub log_format: Format,
 }
 
 /// Why the arguments cannot be understood, in the words of Go's `flag` package where it has some.
@@ -84,6 +86,7 @@ Tells Prometheus when the JSON Web Tokens in Kubernetes Secrets and manifests ex
 Flags (one dash or two, \"-flag value\" or \"-flag=value\", the last one wins):
   -config PATH      configuration file; ~ and $VAR are expanded (default /config/config.yaml)
   -level LEVEL      log level: trace, debug, info, warn, error or off (default info)
+  -log-format NAME  text, or json: one object a line (default text)
   -check-config     check the configuration, say what it would do, and exit with 0 or 2
   -version          print version and commit, and exit
   -help, -h         print this, and exit
@@ -92,8 +95,11 @@ Flags (one dash or two, \"-flag value\" or \"-flag=value\", the last one wins):
 /// What `-level` takes.
 const LEVELS: &str = "trace, debug, info, warn, error or off";
 
+/// What `-log-format` takes.
+const FORMATS: &str = "text or json";
+
 /// Flags with a value.
-const VALUES: [&str; 2] = ["config", "level"];
+const VALUES: [&str; 3] = ["config", "level", "log-format"];
 
 /// Flags that are there or not.
 const SWITCHES: [&str; 4] = ["check-config", "version", "help", "h"];
@@ -117,12 +123,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let config: Option<String> = arguments.opt_value_from_str("--config").map_err(refused("config", "a path"))?;
     let level: Option<LevelFilter> =
         arguments.opt_value_from_fn("--level", |text| level(text).ok_or(LEVELS)).map_err(refused("level", LEVELS))?;
+    let log_format: Option<Format> = arguments
+        .opt_value_from_fn("--log-format", |text| format(text).ok_or(FORMATS))
+        .map_err(refused("log-format", FORMATS))?;
     let version = arguments.contains("--version");
     let check_config = arguments.contains("--check-config");
     if let Some(left) = arguments.finish().into_iter().next() {
         return Err(UsageError::Unexpected(left.to_string_lossy().into_owned()));
     }
-    let flags = Flags { config, level: level.unwrap_or(LevelFilter::Info) };
+    let flags = Flags { config, level: level.unwrap_or(LevelFilter::Info), log_format: log_format.unwrap_or_default() };
     Ok(match (version, check_config) {
         (true, _) => Invocation::Version,
         (false, true) => Invocation::CheckConfig(flags),
@@ -181,6 +190,7 @@ fn last_of_each(arguments: impl IntoIterator<Item = OsString>) -> Result<BTreeMa
 fn check(flag: &'static str, value: &str) -> Result<(), UsageError> {
     let (good, expected) = match flag {
         "level" => (level(value).is_some(), LEVELS),
+        "log-format" => (format(value).is_some(), FORMATS),
         _ => (!value.is_empty(), "a path"),
     };
     if good { Ok(()) } else { Err(UsageError::InvalidValue { flag, value: value.to_owned(), expected }) }
@@ -194,6 +204,14 @@ fn in_long_form(last: &BTreeMap<&'static str, String>) -> Vec<OsString> {
         VALUES.iter().filter_map(|flag| last.get(flag).map(|value| [format!("--{flag}"), value.clone()])).flatten();
     let switches = SWITCHES.iter().filter(|flag| last.contains_key(*flag)).map(|flag| format!("--{flag}"));
     values.chain(switches).map(OsString::from).collect()
+}
+
+fn format(text: &str) -> Option<Format> {
+    match text {
+        "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        _ => None,
+    }
 }
 
 /// As Go's `strconv.ParseBool`.
@@ -228,7 +246,7 @@ mod tests {
     }
 
     fn run(config: Option<&str>, level: LevelFilter) -> Result<Invocation, UsageError> {
-        Ok(Invocation::Run(Flags { config: config.map(str::to_owned), level }))
+        Ok(Invocation::Run(Flags { config: config.map(str::to_owned), level, log_format: Format::Text }))
     }
 
     #[test]
@@ -278,6 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn the_log_has_two_formats() {
+        for (text, log_format) in [("text", Format::Text), ("json", Format::Json)] {
+            let flags = Flags { config: None, level: LevelFilter::Info, log_format };
+            assert_eq!(read(&["-log-format", text]), Ok(Invocation::Run(flags)), "{text}");
+        }
+        let refused = read(&["--log-format=JSON"]).unwrap_err().to_string();
+        assert_eq!(refused, "invalid value \"JSON\" for flag -log-format: expected text or json");
+    }
+
+    #[test]
     fn help_is_answered_where_it_stands() {
         for arguments in [&["-h"][..], &["--help"], &["-help=true", "-nonsense"], &["-version", "-h"]] {
             assert_eq!(read(arguments), Ok(Invocation::Help), "{arguments:?}");
@@ -311,7 +339,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|version|h|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
+        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|log-format|version|h|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
             if let Err(error) = parse(arguments.into_iter().map(OsString::from)) {
                 let shown = error.to_string();
                 prop_assert_eq!(crate::log::escape(&shown), shown.as_str(), "a usage error can steer a terminal");
@@ -321,7 +349,7 @@ mod tests {
         #[test]
         fn a_path_arrives_as_it_is(path in "\\PC{1,12}", joined in any::<bool>()) {
             let arguments = if joined { vec![format!("-config={path}")] } else { vec!["-config".to_owned(), path.clone()] };
-            let flags = Flags { config: Some(path), level: LevelFilter::Info };
+            let flags = Flags { config: Some(path), level: LevelFilter::Info, log_format: Format::Text };
             prop_assert_eq!(parse(arguments.into_iter().map(OsString::from)), Ok(Invocation::Run(flags)));
         }
     }

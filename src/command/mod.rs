@@ -3,7 +3,9 @@
 //! Exit codes: 0 all well, 1 it failed while it ran, 2 the command line or the configuration is wrong.
 
 mod check_config;
+mod reload;
 mod run;
+mod sources;
 
 use crate::cli::{self, Flags, Invocation};
 use crate::config;
@@ -49,7 +51,7 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Invocation::Version) => print(&version()),
         Ok(Invocation::CheckConfig(flags)) => match config::load(flags.config.as_deref(), &config::environment) {
             Ok(loaded) => print(&check_config::report(&loaded)),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(flags.log_format, &error),
         },
         Ok(Invocation::Run(flags)) => start(&flags),
         Err(error) => {
@@ -62,23 +64,28 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn start(flags: &Flags) -> ExitCode {
     let loaded = match config::load(flags.config.as_deref(), &config::environment) {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(flags.log_format, &error),
     };
-    if let Err(error) = log::init(flags.level) {
-        complain(&format!("jwt-exporter: {error}\n"));
+    if let Err(error) = log::init(flags.level, flags.log_format) {
+        complain(&log::refusal(flags.log_format, &error.to_string()));
         return ExitCode::from(EXIT_FAILURE);
     }
     if !loaded.from_file {
         ::log::info!("there is no {}: the defaults hold", loaded.path);
     }
-    run::run(loaded.config)
+    run::run(flags.config.clone(), loaded)
 }
 
 /// A wrong configuration is for the person who starts the program, whatever the level of the log.
-fn refuse(error: &config::ConfigError) -> ExitCode {
-    let reason = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
-    complain(&format!("jwt-exporter: {error}{reason}\n"));
+fn refuse(format: log::Format, error: &config::ConfigError) -> ExitCode {
+    complain(&log::refusal(format, &with_cause(error)));
     ExitCode::from(EXIT_USAGE)
+}
+
+/// The whole of an error, in one line.
+fn with_cause(error: &config::ConfigError) -> String {
+    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 /// Standard output may be closed or full; then the answer has not arrived.

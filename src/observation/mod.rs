@@ -11,8 +11,8 @@ mod reason;
 mod token;
 mod view;
 
-pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, push_label, without_tokens};
+pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, label_value, push_label, without_tokens};
 pub use observer::{Observer, Reading};
 pub use reason::Reason;
 pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
-pub use view::{DataValue, MAX_VALUE_BYTES, SecretView};
+pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

@@ -14,12 +14,13 @@ pub use gzip::{Lasting, write_gzip};
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::Snapshot;
+use gate::Reply;
 use route::{Answer, Page};
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tiny_http::{Header, Request, Response, StatusCode};
+use tiny_http::Request;
 
 /// What all answers are made from.
 pub struct Shown {
@@ -63,18 +64,22 @@ pub fn start(
     on_end: impl Fn(ServerError) + Send + Sync + 'static,
 ) -> Result<SocketAddr, ServerError> {
     let address = listener.local_addr().map_err(|error| ServerError(error.to_string()))?;
-    gate::start(listener, move |request| answer(request, &shown), move |reason| on_end(ServerError(reason)))
-        .map_err(|error| ServerError(error.to_string()))?;
+    gate::start(
+        listener,
+        move |request, reply| answer(request, reply, &shown),
+        move |reason| on_end(ServerError(reason)),
+    )
+    .map_err(|error| ServerError(error.to_string()))?;
     Ok(address)
 }
 
-/// Answers one request. A panic costs this answer and nothing else: tiny_http sends a 500 for a request that is dropped.
-fn answer(request: Request, shown: &Shown) {
+/// Answers one request. A panic costs this answer and nothing else.
+fn answer(request: &Request, reply: &mut Reply, shown: &Shown) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let snapshot = shown.snapshot.load();
         match route::route(request.method(), request.url(), &snapshot, shown.version) {
-            Answer::Exposition => exposition::respond(request, &snapshot, shown),
-            Answer::Page(page) => respond(request, page),
+            Answer::Exposition => exposition::respond(request, reply, &snapshot, shown),
+            Answer::Page(page) => respond(reply, &page),
         }
     }));
     match outcome {
@@ -88,14 +93,8 @@ fn answer(request: Request, shown: &Shown) {
     }
 }
 
-fn respond(request: Request, page: Page) -> std::io::Result<()> {
-    let mut response = Response::from_string(page.body).with_status_code(StatusCode(page.status));
+fn respond(reply: &mut Reply, page: &Page) -> std::io::Result<()> {
     let headers = [("Content-Type", page.content_type), ("X-Content-Type-Options", "nosniff")];
-    for (name, value) in headers.into_iter().chain(page.headers.iter().copied()) {
-        // Both are constants of this program; a malformed one is left out.
-        if let Ok(header) = Header::from_bytes(name, value) {
-            response = response.with_header(header);
-        }
-    }
-    request.respond(response)
+    let headers: Vec<_> = headers.into_iter().chain(page.headers.iter().copied()).collect();
+    reply.send(page.status, &headers, &page.body)
 }

@@ -39,7 +39,7 @@ pub use scope::Selection;
 pub use shard::Shard;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
-use super::{Fault, Followed, Held, PollError, Source};
+use super::{Fault, Followed, Held, PollError, Source, Stopper, Tended};
 use crate::kubernetes::object::{Labels, ObjectError, SecretObject};
 use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::observation::{ExtraLabels, Observer, Reading, SecretObservation, SecretView};
@@ -342,7 +342,16 @@ impl Source for SecretsSource {
         }
     }
 
-    fn tend(&mut self, now: Instant) -> Option<Instant> {
+    fn stopper(&self) -> Option<Stopper> {
+        let cluster = Arc::clone(&self.cluster);
+        Some(Arc::new(move || cluster.shutdown()))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cluster.is_shut_down()
+    }
+
+    fn tend(&mut self, now: Instant) -> Tended {
         let trusted = self.trusted_until.is_some_and(|until| now < until);
         let of_namespaces = self.namespaces.as_ref().map(|namespaces| &namespaces.stream);
         let mut opening = self.streams.iter().chain(of_namespaces).any(|stream| stream.state == State::Opening);
@@ -357,7 +366,7 @@ impl Source for SecretsSource {
                 next = Some(next.map_or(until, |next| next.min(until)));
             }
         }
-        next
+        Tended { next, changed: false }
     }
 }
 
