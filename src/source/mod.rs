@@ -103,6 +103,8 @@ pub struct Tended {
     pub next: Option<Instant>,
     /// The source holds something else than before.
     pub changed: bool,
+    /// As [`Followed::Relist`].
+    pub relist: bool,
 }
 
 /// What came of an event.
