@@ -9,7 +9,7 @@ use crate::kubernetes::access::{Access, Kubeconfig, SERVICE_ACCOUNT_FOLDER};
 use crate::kubernetes::{Cluster, LabelSelector, Verb};
 use crate::log::escape;
 use crate::metrics::OwnMetrics;
-use crate::observation::Reading;
+use crate::observation::{Reading, cluster_label};
 use crate::poller::{Inbox, Seat};
 use crate::source::files::FilesSource;
 use crate::source::manifests::ManifestsSource;
@@ -26,14 +26,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Recipe {
     /// The Secrets of a cluster.
-    Secrets {
-        name: String,
-        way: Way,
-        selection: Box<Selection>,
-        annotation_key: String,
-        watch: bool,
-        reading: Reading,
-    },
+    Secrets { name: String, way: Way, selection: Box<Selection>, annotation_key: String, watch: bool, reading: Reading },
     /// Files with Secret manifests.
     Manifests {
         globs: Vec<FileGlob>,
@@ -59,7 +52,12 @@ pub(super) enum Way {
 /// The sources of a configuration, in the order in which they are shown. No two have the same name.
 pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
     let mut recipes = Vec::new();
-    let (annotation_key, reading) = (&config.annotation_key, &config.reading);
+    let annotation_key = &config.annotation_key;
+    // Where clusters are told apart, what is in none of them has an empty name: every sample of a token has the same labels.
+    let is_told = !config.contexts.is_empty();
+    let reading_in =
+        |cluster: &str| Reading { cluster: cluster_label(is_told.then_some(cluster)), ..config.reading.clone() };
+    let reading = &reading_in("");
     for cluster in config.clusters() {
         let selection = Selection {
             label_selectors: config.label_selectors.iter().map(ToString::to_string).collect(),
@@ -67,7 +65,9 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
             secrets: config.secrets_in(cluster).cloned().collect(),
             only_named: config.only_named,
             exclude_namespaces: config.exclude_namespaces.clone(),
+            namespace_selector: config.namespace_selector.clone(),
             field_selector: config.field_selector.clone(),
+            shard: config.shard,
         };
         recipes.push(Recipe::Secrets {
             name: cluster.map_or_else(|| "kubernetes".to_owned(), |context| format!("kubernetes/{context}")),
@@ -75,7 +75,7 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
             selection: Box::new(selection),
             annotation_key: annotation_key.clone(),
             watch: config.watch,
-            reading: reading.clone(),
+            reading: reading_in(cluster.unwrap_or_default()),
         });
     }
     if !config.files.is_empty() {
@@ -114,12 +114,15 @@ pub(super) fn cluster(config: &Config, context: Option<&str>, own: &OwnMetrics) 
 /// # Errors
 /// The first that it does not have, and those that it has.
 pub(super) fn check_contexts(config: &Config) -> Result<(), String> {
-    let Some(path) = config.kubeconfig_path.as_ref().filter(|_| config.kubernetes && !config.contexts.is_empty()) else {
+    let Some(path) = config.kubeconfig_path.as_ref().filter(|_| config.kubernetes && !config.contexts.is_empty())
+    else {
         return Ok(());
     };
     let Ok(kubeconfig) = Kubeconfig::load(path) else { return Ok(()) };
     let there = kubeconfig.contexts();
-    let Some(missing) = config.contexts.iter().find(|context| !there.contains(&context.as_str())) else { return Ok(()) };
+    let Some(missing) = config.contexts.iter().find(|context| !there.contains(&context.as_str())) else {
+        return Ok(());
+    };
     let quoted = |name: &str| format!("\"{}\"", escape(name));
     let there: Vec<String> = there.iter().take(MOST_CONTEXTS_TOLD).map(|name| quoted(name)).collect();
     let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
@@ -146,8 +149,8 @@ impl Recipe {
         let source: Box<dyn Source> = match self.clone() {
             Self::Secrets { name, way, selection, annotation_key, watch, reading } => {
                 let cluster = Arc::new(way.connect(own)?);
-                let mut secrets = SecretsSource::new(&name, cluster, Vec::new(), annotation_key, reading)
-                    .with_selection(*selection);
+                let mut secrets =
+                    SecretsSource::new(&name, cluster, Vec::new(), annotation_key, reading).with_selection(*selection);
                 if watch {
                     secrets = secrets.with_watches(inbox.notify());
                 }
@@ -175,9 +178,7 @@ impl Way {
     fn connect(&self, own: &OwnMetrics) -> Result<Cluster, String> {
         let environment = |name: &str| std::env::var(name).ok();
         let access = match self {
-            Self::Kubeconfig { path, context, .. } => {
-                Access::from_kubeconfig(path, context.as_deref(), &environment)
-            }
+            Self::Kubeconfig { path, context, .. } => Access::from_kubeconfig(path, context.as_deref(), &environment),
             Self::InCluster => Access::in_cluster(Path::new(SERVICE_ACCOUNT_FOLDER), &environment),
         };
         let own = own.clone();
@@ -230,8 +231,13 @@ mod tests {
             ("follow_links_outside: true", (false, files, manifests)),
             ("namespaces: [a]", (kubernetes, false, false)),
             ("exclude_namespaces: [a]", (kubernetes, false, false)),
+            ("namespace_selector: a", (kubernetes, false, false)),
+            ("shard: 0/3", (kubernetes, false, false)),
+            ("secret_labels: {a: b}", (kubernetes, files, manifests)),
+            ("namespace_labels: {a: b}", (kubernetes, files, manifests)),
             ("field_selector: type=Opaque", (kubernetes, false, false)),
             ("kubeconfig_path: /nowhere", (kubernetes, false, false)),
+            ("kubeconfig_path: /nowhere\ncontexts: [a]", (kubernetes, files, manifests)),
             ("secrets: [{namespace: a, name: b}]", (kubernetes, false, false)),
         ] {
             let (before, after) = (recipes_of(before), recipes_of(&format!("{before}{line}\n")));

@@ -74,7 +74,7 @@ mod tests {
     use super::super::worker::{Inbox, Worker};
     use super::*;
     use crate::metrics::{BuildInfo, OwnMetrics};
-    use crate::observation::SecretObservation;
+    use crate::observation::{ExtraLength, SecretObservation};
     use crate::published::Published;
     use crate::snapshot::Snapshot;
     use crate::source::secrets::{Notify, StreamEvent, StreamNews};
@@ -107,6 +107,7 @@ mod tests {
                 tokens: [].into(),
                 errors: [detail].into(),
                 version: 0,
+                extra: ExtraLength::default(),
             };
             self.held.push(Arc::new(secret));
         }

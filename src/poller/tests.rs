@@ -1,6 +1,6 @@
 use super::*;
 use crate::metrics::BuildInfo;
-use crate::observation::{Reason, SecretObservation, TokenError};
+use crate::observation::{ExtraLength, Reason, SecretObservation, TokenError};
 use crate::source::secrets::{StreamEvent, StreamNews};
 use crate::source::{Followed, Held, PollError, Source};
 use crate::time::UnixSeconds;
@@ -99,6 +99,7 @@ fn broken_secret(name: &str) -> Held {
         tokens: [].into(),
         errors: [error].into(),
         version: 0,
+        extra: ExtraLength::default(),
     };
     vec![Arc::new(secret)]
 }

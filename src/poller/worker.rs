@@ -251,6 +251,9 @@ impl Worker {
         if self.polled.due <= now {
             self.polled.poll(interval, &self.tally);
             self.report();
+        } else if self.polled.relist_due.is_some_and(|due| due <= now) {
+            self.polled.relist(interval, &self.tally);
+            self.report();
         } else if !self.polled.is_failing() && self.polled.mend_due.is_some_and(|due| due <= now) {
             self.polled.mend(interval, &self.tally);
             self.report();

@@ -70,8 +70,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Puts the observations of all sources in the order of namespace and name. If two sources hold a Secret of the same
-    /// name, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
+    /// Puts the observations of all sources in the order of namespace and name, and those of several clusters in that of the
+    /// sources. If two sources hold a Secret of the same name in the same cluster, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
     /// have their token samples only.
     #[must_use]
     pub fn assemble<'a>(
@@ -85,7 +85,7 @@ impl Snapshot {
         }
         // Stable, and the sources come sorted: this merges runs.
         snapshot.secrets.sort_by(|a, b| place(a).cmp(&place(b)));
-        snapshot.secrets.dedup_by(|next, kept| place(next) == place(kept));
+        snapshot.secrets.dedup_by(|next, kept| place(next) == place(kept) && next.cluster() == kept.cluster());
         let mut series = 0usize;
         snapshot.detailed = snapshot
             .tokens()
@@ -180,7 +180,7 @@ fn place(secret: &SecretObservation) -> (&str, &str) {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
 
     fn secret(namespace: &str, name: &str, roles: usize) -> Arc<SecretObservation> {
         use base64::Engine as _;
@@ -189,9 +189,10 @@ mod tests {
         let claims = encode(&format!(r#"{{"roles":[{}]}}"#, roles.join(",")));
         let token = format!("{}.{claims}.", encode(r#"{"alg":"none"}"#));
         let data = [("k".into(), DataValue::Plain(token.into()))];
-        let view = SecretView { namespace, name, annotation: None, data: &data, picked: true, version: 0 };
+        let extra = &ExtraLabels::default();
+        let view = SecretView { namespace, name, annotation: None, data: &data, picked: true, extra, version: 0 };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        Arc::new(Observer::new(Reading { claims: ClaimPaths::default(), bounds }).observe(&view).unwrap())
+        Arc::new(Observer::new(Reading::new(ClaimPaths::default(), bounds)).observe(&view).unwrap())
     }
 
     fn status(name: &str) -> SourceStatus {

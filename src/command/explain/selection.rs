@@ -4,6 +4,7 @@ use super::Explanation;
 use super::asking::Held;
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, NamespacePattern};
+use std::collections::BTreeMap;
 
 /// Tells everything that speaks for or against the Secret. If it is taken: the data keys that the configuration names, which
 /// are none if it names none.
@@ -11,8 +12,14 @@ pub(super) fn explain(
     config: &Config,
     (namespace, name): (&str, &str),
     held: &Held,
+    of_namespace: &BTreeMap<String, String>,
     told: &mut Explanation,
 ) -> Option<Vec<String>> {
+    if let Some(shard) = config.shard.filter(|shard| !shard.owns(namespace, name)) {
+        told.say(format!("  not taken: it belongs to another shard than {shard}"));
+        told.conclude("it belongs to another shard");
+        return None;
+    }
     if let Some(named) = config.secrets.iter().find(|named| named.namespace == namespace && named.name == name) {
         told.say("  taken: `secrets:` names it");
         return Some(named.keys.clone());
@@ -34,6 +41,11 @@ pub(super) fn explain(
     if let Some(pattern) = config.exclude_namespaces.iter().find(|pattern| pattern.matches(namespace)) {
         let pattern = NamespacePattern::as_str(pattern);
         against(format!("`exclude_namespaces` has {pattern}"), "its namespace is excluded");
+    }
+    for unmet in config.namespace_selector.iter().flat_map(|selector| selector.unmet(|key| label(of_namespace, key))) {
+        let (key, wanted, found) = (&unmet.key, &unmet.wanted, found(label(of_namespace, &unmet.key)));
+        let line = format!("`namespace_selector`: the label {key} of the namespace {wanted}, and {found}");
+        against(line, "`namespace_selector` leaves its namespace out");
     }
     let field = |field: &str| match field {
         "metadata.name" => name,
@@ -62,11 +74,7 @@ fn labels(config: &Config, (namespace, name): (&str, &str), held: &Held, told: &
     }
     for selector in selectors {
         for unmet in selector.unmet(|key| held.label(key)) {
-            let found = match held.label(&unmet.key) {
-                Some(value) => format!("it is {value:?}"),
-                None => "it is missing".to_owned(),
-            };
-            let (key, wanted) = (&unmet.key, &unmet.wanted);
+            let (key, wanted, found) = (&unmet.key, &unmet.wanted, found(held.label(&unmet.key)));
             told.say(format!("  not taken by the label selector {selector}: the label {key} {wanted}, and {found}"));
         }
     }
@@ -76,6 +84,14 @@ fn labels(config: &Config, (namespace, name): (&str, &str), held: &Held, told: &
     };
     told.conclude(format!("no label selector takes it{hint}"));
     false
+}
+
+fn label<'l>(labels: &'l BTreeMap<String, String>, key: &str) -> Option<&'l str> {
+    labels.get(key).map(String::as_str)
+}
+
+fn found(label: Option<&str>) -> String {
+    label.map_or_else(|| "it is missing".to_owned(), |value| format!("it is {value:?}"))
 }
 
 /// The command that mends it, where a single label does.
