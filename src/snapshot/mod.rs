@@ -70,8 +70,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Puts the observations of all sources in the order of namespace and name, and those of several clusters in that of the
-    /// sources. If two sources hold a Secret of the same name in the same cluster, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
+    /// Puts the observations of all sources in the order of namespace and name, and those of several clusters in that of
+    /// the clusters. If two sources hold a Secret of the same name in the same cluster, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
     /// have their token samples only.
     #[must_use]
     pub fn assemble<'a>(
@@ -84,7 +84,7 @@ impl Snapshot {
             snapshot.secrets.extend_from_slice(held);
         }
         // Stable, and the sources come sorted: this merges runs.
-        snapshot.secrets.sort_by(|a, b| place(a).cmp(&place(b)));
+        snapshot.secrets.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.cluster().cmp(b.cluster())));
         snapshot.secrets.dedup_by(|next, kept| place(next) == place(kept) && next.cluster() == kept.cluster());
         let mut series = 0usize;
         snapshot.detailed = snapshot
