@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, extra_labels, places, shard};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::{FileGlob, Links};
@@ -19,8 +19,10 @@ const KEYS: &[&str] = &[
     "watch",
     "namespaces",
     "exclude_namespaces",
+    "namespace_selector",
     "field_selector",
     "secrets",
+    "shard",
     "files",
     "follow_links_outside",
     "manifests",
@@ -28,6 +30,8 @@ const KEYS: &[&str] = &[
     "max_tokens_per_secret",
     "max_series_per_token",
     "max_series",
+    "secret_labels",
+    "namespace_labels",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -73,6 +77,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("namespaces") {
         config.namespaces = places::namespaces(value, &config.exclude_namespaces)?;
     }
+    if let Some(value) = fields.get("namespace_selector") {
+        config.namespace_selector = places::namespace_selector(value, &config)?;
+    }
     if let Some(value) = fields.get("field_selector") {
         config.field_selector = value.text("a field selector", places::field_selector)?;
     }
@@ -82,6 +89,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
     if config.only_named {
         places::refuse_what_lists(&fields, &config)?;
+    }
+    if let Some(value) = fields.get("shard") {
+        config.shard = value.text(shard::EXPECTED, |text| shard::parse(text, lookup))?;
     }
     if let Some(value) = fields.get("files") {
         config.files = texts(value, "globs of files with tokens", glob)?;
@@ -104,6 +114,15 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("max_series") {
         config.max_series = value.count(MOST_SERIES)?;
     }
+    let mut names = Vec::new();
+    for (key, labels) in [
+        ("secret_labels", &mut config.reading.secret_labels),
+        ("namespace_labels", &mut config.reading.namespace_labels),
+    ] {
+        if let Some(value) = fields.get(key) {
+            *labels = extra_labels::labels(value, &mut names)?;
+        }
+    }
     Ok(config)
 }
 
@@ -113,7 +132,7 @@ fn selectors(value: &Reader<'_>) -> Result<Vec<LabelSelector>, Fault> {
     Ok(selectors.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default())
 }
 
-fn selector(text: &str) -> Result<Option<LabelSelector>, Expected> {
+pub(super) fn selector(text: &str) -> Result<Option<LabelSelector>, Expected> {
     LabelSelector::parse(text)
         .map_err(|rule| Expected::new(format!("a label selector such as app=web or tier in (a,b) ({rule})")))
 }

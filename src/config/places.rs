@@ -1,8 +1,8 @@
 //! The keys that say where in a cluster tokens are looked for.
 
 use super::reader::{Fault, Fields, Reader};
-use super::{Config, Expected};
-use crate::kubernetes::{FieldSelector, NamespacePattern, check_dns_label, check_subdomain_name};
+use super::{Config, Expected, file};
+use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern, check_dns_label, check_subdomain_name};
 use crate::source::secrets::NamedSecret;
 
 const SECRET_KEYS: &[&str] = &["namespace", "name", "key"];
@@ -56,6 +56,7 @@ pub(super) fn refuse_what_lists(fields: &Fields<'_>, config: &Config) -> Result<
     for (key, is_set) in [
         ("namespaces", !config.namespaces.is_empty()),
         ("exclude_namespaces", !config.exclude_namespaces.is_empty()),
+        ("namespace_selector", config.namespace_selector.is_some()),
         ("field_selector", !config.field_selector.as_str().is_empty()),
     ] {
         if let Some(value) = fields.get(key).filter(|_| is_set) {
@@ -99,6 +100,17 @@ fn namespace_of_secret(text: &str) -> Result<String, Expected> {
 pub(super) fn excluded(text: &str) -> Result<NamespacePattern, Expected> {
     NamespacePattern::parse(text)
         .map_err(|rule| Expected::new(format!("the name of a namespace or a pattern such as kube-* ({rule})")))
+}
+
+/// `namespace_selector`, which is no filter on `namespaces`: whoever names them needs no right to list any.
+pub(super) fn namespace_selector(value: &Reader<'_>, config: &Config) -> Result<Option<LabelSelector>, Fault> {
+    let selector = value.text("a label selector on namespaces", file::selector)?;
+    if selector.is_some() && !config.namespaces.is_empty() {
+        return Err(
+            value.refuse(Expected::new("no `namespaces` beside it (each of those is read, whatever its labels)"))
+        );
+    }
+    Ok(selector)
 }
 
 /// `field_selector`.

@@ -91,6 +91,27 @@ impl<'a> Reader<'a> {
         Ok(fields)
     }
 
+    /// The entries of a mapping whose keys are the operator's own: each key with the refusal of it, and its value.
+    pub(super) fn entries(&self, what: &str) -> Result<Vec<Entry<'a>>, Fault> {
+        let Node::Map(entries) = self.node else {
+            return Err(self.refuse(Expected::new(what)));
+        };
+        let entry = |(index, (name, node)): (usize, &'a (Node, Node))| {
+            let Node::Text(text) = name else {
+                let problem = ConfigProblem::Value {
+                    key: self.key.clone(),
+                    expected: Expected::new("texts as keys"),
+                    found: describe(name),
+                };
+                return Err(Fault { steps: self.onward(Step::Key(index)), problem });
+            };
+            let key = Reader { node: name, steps: self.onward(Step::Key(index)), key: self.key.clone() };
+            let value = Reader { node, steps: self.onward(Step::Value(index)), key: self.below(text) };
+            Ok((key, value))
+        };
+        entries.iter().enumerate().map(entry).collect()
+    }
+
     fn collect(&self, known: &'static [&'static str], fields: &mut Fields<'a>) -> Result<(), Fault> {
         let Node::Map(entries) = self.node else {
             return Err(self.refuse(Expected::new("keys with values")));
@@ -140,6 +161,9 @@ impl<'a> Reader<'a> {
         if self.key.is_empty() { name } else { format!("{}.{name}", self.key) }
     }
 }
+
+/// A key as a value of its own, and what it stands for.
+pub(super) type Entry<'a> = (Reader<'a>, Reader<'a>);
 
 /// The entries of a mapping whose keys are known.
 #[derive(Debug)]

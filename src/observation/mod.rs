@@ -13,7 +13,7 @@ mod token;
 mod view;
 
 pub use document::{DocumentFault, search as search_document};
-pub use label_set::{MAX_LABEL_BYTES, label_value, push_label, without_tokens};
+pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, label_value, push_label, without_tokens};
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;

@@ -5,7 +5,8 @@ use super::label_set::without_tokens;
 use super::token::location;
 use super::view::ValueFault;
 use super::{
-    Bounds, DataValue, FileView, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView, TokenError, TokenObservation,
+    Bounds, DataValue, ExtraLabels, FileView, LabelMap, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView,
+    TokenError, TokenObservation,
 };
 use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
 use std::ops::ControlFlow;
@@ -18,6 +19,32 @@ pub struct Reading {
     pub claims: ClaimPaths,
     /// What one Secret may cost us.
     pub bounds: Bounds,
+    /// Labels of the Secret that stand on its samples.
+    pub secret_labels: LabelMap,
+    /// Labels of its namespace that do.
+    pub namespace_labels: LabelMap,
+}
+
+impl Reading {
+    /// With no labels but the fixed ones.
+    #[must_use]
+    pub fn new(claims: ClaimPaths, bounds: Bounds) -> Self {
+        Self { claims, bounds, secret_labels: LabelMap::default(), namespace_labels: LabelMap::default() }
+    }
+
+    /// The labels for a Secret whose label of a given key has the value that `of_secret` tells, and those of its namespace as
+    /// [`LabelMap::render`] writes them; empty ones where nothing is known of it.
+    pub fn extra_labels<'l>(
+        &self,
+        of_secret: impl Fn(&str) -> Option<&'l str>,
+        of_namespace: Option<&str>,
+    ) -> ExtraLabels {
+        let of_secret = self.secret_labels.render(of_secret);
+        match of_namespace {
+            Some(of_namespace) => ExtraLabels::new(of_secret, of_namespace),
+            None => ExtraLabels::new(of_secret, &self.namespace_labels.render(|_| None)),
+        }
+    }
 }
 
 /// Looks into one Secret after the other. It owns the buffers, so that a Secret costs no allocation but for what is kept.
@@ -33,6 +60,12 @@ impl Observer {
     #[must_use]
     pub fn new(reading: Reading) -> Self {
         Self { reading, decoder: Decoder::default(), value: Vec::new(), text: String::new() }
+    }
+
+    /// How it reads.
+    #[must_use]
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What is to be kept of `secret`: `None` if it holds no token and nobody said that it should.
@@ -72,6 +105,7 @@ impl Observer {
             annotation: None,
             data: &data,
             picked: file.named,
+            extra: &self.reading.extra_labels(|_| None, None),
             version: file.version,
         };
         let mut found = Findings::new(&view, self.reading.bounds);
@@ -162,7 +196,7 @@ impl<'a> Findings<'a> {
         if !self.takes_place() {
             return;
         }
-        let location = location(self.secret.namespace, self.secret.name, key);
+        let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
         let token = TokenObservation::new(jwt, &location, self.bounds, text);
         let joined = token.joined;
         self.tokens.push(token);
@@ -196,7 +230,7 @@ impl<'a> Findings<'a> {
     }
 
     fn beside(&mut self, key: &str, reason: Reason, detail: String) {
-        let location = location(self.secret.namespace, self.secret.name, key);
+        let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
         self.errors.push(TokenError { location: location.into(), reason, detail: detail.into() });
     }
 
@@ -224,6 +258,7 @@ impl<'a> Findings<'a> {
             tokens: self.tokens.into(),
             errors: self.errors.into(),
             version: secret.version,
+            extra: secret.extra.length(),
         }
     }
 }
@@ -276,8 +311,9 @@ mod tests {
     fn observe(annotation: Option<&str>, data: &[(&str, &str)], picked: bool) -> Option<SecretObservation> {
         let data: Vec<_> =
             data.iter().map(|(key, value)| ((*key).into(), DataValue::Base64(STANDARD.encode(value).into()))).collect();
-        let view = SecretView { namespace: "ns", name: "s", annotation, data: &data, picked, version: 1 };
-        Observer::new(Reading { claims: ClaimPaths::default(), bounds: BOUNDS }).observe(&view)
+        let extra = &ExtraLabels::default();
+        let view = SecretView { namespace: "ns", name: "s", annotation, data: &data, picked, extra, version: 1 };
+        Observer::new(Reading::new(ClaimPaths::default(), BOUNDS)).observe(&view)
     }
 
     /// Locations of the tokens, and locations with reasons of the errors.
