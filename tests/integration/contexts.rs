@@ -268,10 +268,10 @@ fn samples_of_several_clusters_are_told_apart_and_in_order() {
     assert_eq!(ran.status.code(), Some(1), "{}{}", ran.stdout, ran.stderr);
     let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
     let clusters: BTreeSet<&str> =
-        answer["rows"].as_array().unwrap().iter().map(|row| row["secret_cluster"].as_str().unwrap()).collect();
+        answer["tokens"].as_array().unwrap().iter().map(|row| row["secret_cluster"].as_str().unwrap()).collect();
     assert_eq!(clusters, BTreeSet::from(["", "a", "b \"\\"]));
     let ran = run(make(), &["check"]);
-    assert!(ran.stdout.contains("a:ns/one:token"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("a: ns/one:token"), "{}", ran.stdout);
 }
 
 #[test]

@@ -146,19 +146,8 @@ fn in_cluster(
             });
         }
     };
-    let of_namespace = match &config.namespace_selector {
-        None => Ok(BTreeMap::new()),
-        Some(_) => asking::labels_of_namespace(&cluster, namespace),
-    };
-    let of_namespace = match of_namespace {
-        Ok(labels) => labels,
-        Err(error) => {
-            told.say(format!("  {error}"));
-            told.unknown = true;
-            return told.conclude("`namespace_selector` is set, and the labels of its namespace cannot be read");
-        }
-    };
-    let taken = selection::explain(config, (namespace, name), &held, &of_namespace, told);
+    let of_namespace = asking::namespace_labels(&cluster, config, namespace);
+    let taken = selection::explain(config, (namespace, name), &held, of_namespace, told);
     let denied: Vec<_> = rights.iter().filter(|right| right.is_denied && right.is_needed).collect();
     if taken.is_some() && !denied.is_empty() {
         told.conclude(format!(
@@ -221,8 +210,8 @@ fn observe(
     named: &str,
 ) -> Option<SecretObservation> {
     let annotation = if named.is_empty() { held.annotation.as_deref() } else { Some(named) };
-    let view =
-        SecretView { namespace, name, annotation, data, picked: true, extra: &ExtraLabels::default(), version: 0 };
+    let extra = &config.reading.extra_labels(|key| held.label(key), None);
+    let view = SecretView { namespace, name, annotation, data, picked: true, extra, version: 0 };
     Observer::new(config.reading.clone()).observe(&view)
 }
 
