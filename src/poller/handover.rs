@@ -141,8 +141,8 @@ mod tests {
     /// Its workers are turned by hand.
     struct House {
         poller: Poller,
-        hired: mpsc::Receiver<Box<Worker>>,
-        workers: Vec<Box<Worker>>,
+        hired: mpsc::Receiver<Worker>,
+        workers: Vec<Worker>,
         handover: Arc<Handover>,
         published: Arc<Published<Snapshot>>,
         own: OwnMetrics,
@@ -164,7 +164,7 @@ mod tests {
             let published = Arc::new(Published::new(Snapshot::default()));
             let handover = Arc::new(Handover::default());
             let (hire, hired) = mpsc::channel();
-            let begin = Box::new(move |worker| hire.send(worker).map_err(|mpsc::SendError(worker)| worker));
+            let begin = Box::new(move |worker| hire.send(worker).err().map(|mpsc::SendError(worker)| worker));
             let (wake, _) = mpsc::sync_channel(1);
             let (cell, next) = (Arc::clone(&published), Arc::clone(&handover));
             let poller = Poller::beginning_by(begin, lineup(vec![]), own.clone(), cell, next, wake);
@@ -197,7 +197,7 @@ mod tests {
         fn poll_due(&mut self) -> Duration {
             self.workers.extend(self.hired.try_iter());
             self.workers.retain(|worker| !worker.is_over());
-            let wait = self.workers.iter_mut().map(|worker| worker.turn()).min();
+            let wait = self.workers.iter_mut().map(Worker::turn).min();
             assert!(self.poller.collect().is_continue());
             wait.unwrap_or(HOUR)
         }

@@ -37,7 +37,7 @@ const MOST_STUCK: usize = 16;
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Begins with a worker, or gives it back.
-type Begin = Box<dyn FnMut(Box<Worker>) -> Result<(), Box<Worker>> + Send>;
+type Begin = Box<dyn FnMut(Worker) -> Option<Worker> + Send>;
 
 /// Has every source asked, and publishes what they hold.
 pub struct Poller {
@@ -53,7 +53,7 @@ pub struct Poller {
     wake: SyncSender<()>,
     begin: Begin,
     /// Those that could not begin yet.
-    waiting: Vec<Box<Worker>>,
+    waiting: Vec<Worker>,
     /// Each worker that has begun holds one of it.
     alive: Arc<()>,
     last_published: Instant,
@@ -148,7 +148,7 @@ impl Poller {
                     let (own, wake) = (self.own.clone(), self.wake.clone());
                     let (worker, lead, last) = Worker::new(seat, predecessor, self.interval, own, wake);
                     self.sources.push(Watched { number, lead, last });
-                    self.waiting.push(Box::new(worker));
+                    self.waiting.push(worker);
                 }
                 Place::GoesOn(number) => {
                     let Some(at) = before.iter().position(|watched| watched.number == number) else { continue };
@@ -178,7 +178,7 @@ impl Poller {
                 continue;
             }
             worker.alive = Some(Arc::clone(&self.alive));
-            if let Err(mut worker) = (self.begin)(worker) {
+            if let Some(mut worker) = (self.begin)(worker) {
                 worker.alive = None;
                 self.waiting.push(worker);
             }

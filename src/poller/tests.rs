@@ -74,7 +74,7 @@ impl Source for Hanging {
 }
 
 /// Panics where nobody expects it.
-struct Treacherous(Held);
+struct Treacherous;
 
 impl Source for Treacherous {
     fn name(&self) -> &str {
@@ -126,11 +126,11 @@ fn lineup(sources: Vec<Box<dyn Source>>) -> Lineup {
 }
 
 /// A poller whose only worker is turned by hand.
-fn by_hand(source: Box<dyn Source>, own: OwnMetrics, published: &Arc<Published<Snapshot>>) -> (Poller, Box<Worker>) {
+fn by_hand(source: Box<dyn Source>, own: OwnMetrics, published: &Arc<Published<Snapshot>>) -> (Poller, Worker) {
     let (hired, worker) = mpsc::channel();
     let begin = Box::new(move |worker| {
         hired.send(worker).unwrap();
-        Ok(())
+        None
     });
     let (wake, _) = mpsc::sync_channel(1);
     let poller = Poller::beginning_by(begin, lineup(vec![source]), own, Arc::clone(published), Arc::default(), wake);
@@ -263,7 +263,7 @@ fn a_source_that_hangs_delays_no_other() {
 
 #[test]
 fn a_defect_outside_of_a_source_ends_the_poller() {
-    let house = House::of(lineup(vec![Box::new(Treacherous(Held::new()))]));
+    let house = House::of(lineup(vec![Box::new(Treacherous)]));
     house.ended.recv_timeout(Duration::from_secs(60)).unwrap();
 }
 

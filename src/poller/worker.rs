@@ -204,24 +204,24 @@ impl Worker {
     }
 
     /// Begins; gives the worker back if there is no thread for it.
-    pub(super) fn start(self: Box<Self>) -> Result<(), Box<Self>> {
+    pub(super) fn start(self) -> Option<Self> {
         let name = Arc::clone(&self.polled.status.name);
         let slot = Arc::new(Mutex::new(Some(self)));
         let theirs = Arc::clone(&slot);
-        let take = |slot: &Mutex<Option<Box<Self>>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = |slot: &Mutex<Option<Self>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Not named for its source: the name of a context may hold what no thread's name can.
         let started = thread::Builder::new().name("source".to_owned()).spawn(move || {
             if let Some(worker) = take(&theirs) {
                 worker.run();
             }
         });
-        let Err(error) = started else { return Ok(()) };
+        let error = started.err()?;
         log::error!("{name}: no thread for it: {error}; tried again");
-        take(&slot).map_or(Ok(()), Err)
+        take(&slot)
     }
 
     /// Polls and follows until nobody wants to know any more.
-    pub(super) fn run(mut self: Box<Self>) {
+    pub(super) fn run(mut self) {
         let desk = Arc::clone(&self.tally.desk);
         let work = AssertUnwindSafe(move || {
             while !self.tally.is_over() {

@@ -13,14 +13,13 @@ use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
 use crate::log::escape;
-use crate::observation::{DataValue, ExtraLabels, Observer, SecretObservation, SecretView, labels, without_tokens};
+use crate::observation::{DataValue, Observer, SecretObservation, SecretView, labels, without_tokens};
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
 use crate::time::UnixSeconds;
 use asking::{Asked, Held};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
