@@ -73,7 +73,7 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
     }
     for NamedSecret { context, namespace, name, keys } in &config.secrets {
         let keys = if keys.is_empty() { String::new() } else { format!(", of which {}", keys.join(", ")) };
-        let place = context.as_ref().map(|context| format!(" of {}", escape(context))).unwrap_or_default();
+        let place = context.as_ref().map(|context| format!(" in {} alone", escape(context))).unwrap_or_default();
         writeln!(out, "  reads the Secret {namespace}/{name}{place}{keys}")?;
     }
     if config.only_named {
