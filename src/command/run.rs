@@ -7,6 +7,7 @@ use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
 use crate::metrics::{BuildInfo, OwnMetrics};
 use crate::poller::{Message, Poller};
 use crate::published::Published;
+use crate::renewal::{Errand, Means, Renewal};
 use crate::server::{self, Shown};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
@@ -62,12 +63,14 @@ fn serve(config: Config) -> Result<End, String> {
     let own = OwnMetrics::new(build).map_err(|error| format!("the exporter's own metrics: {error}"))?;
     // News wait where they are until the poller has time: only so many are held.
     let (news, messages) = mpsc::sync_channel(NEWS_HELD);
-    let sources = sources(&config, &own, &news)?;
+    let cluster = if config.kubernetes { Some(Arc::new(connect(&config, &own)?)) } else { None };
+    let sources = sources(&config, cluster.as_ref(), &news);
 
     let listener = bind(&config.address)?;
     let snapshot = Arc::new(Published::new(Snapshot::default()));
     let poller = Poller::new(sources, config.polling_interval, config.max_series, own.clone(), Arc::clone(&snapshot));
     let tell_end = tell.clone();
+    let means = Means::new(cluster, own.clone(), Arc::clone(&snapshot));
     let shown = Shown::new(snapshot, own, BUILD.version);
     let address = server::start(listener, shown, move |error| {
         let _ = tell_end.send(End::Failure(error.to_string()));
@@ -81,7 +84,28 @@ fn serve(config: Config) -> Result<End, String> {
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 
+    let _renewals = renew(config.renewals, means)?;
     told.recv().map_err(|_| "every thread has ended".to_owned())
+}
+
+/// Starts the thread of the renewals, if there are any.
+fn renew(renewals: Vec<Renewal>, means: Means) -> Result<Option<Errand>, String> {
+    if renewals.is_empty() {
+        return Ok(None);
+    }
+    for renewal in renewals.iter().filter(|renewal| renewal.request.is_insecure()) {
+        let (target, origin) = (&renewal.target, &renewal.request.origin);
+        let why = if origin.is_https() {
+            "insecure_skip_verify: its certificate is not verified"
+        } else {
+            "it speaks no TLS"
+        };
+        log::warn!(
+            "renewal of {target}: whoever sits on the way to {origin} can read the credentials and hand out tokens ({why})"
+        );
+    }
+    let started = Errand::start(renewals, means);
+    started.map(Some).map_err(|error| format!("the thread renewals cannot be started: {error}"))
 }
 
 /// No core is dumped: it would hold credentials, and what a poll was just reading.
@@ -106,10 +130,9 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String>
     thread.map(|_| ()).map_err(|error| format!("the thread {name} cannot be started: {error}"))
 }
 
-fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Result<Vec<Box<dyn Source>>, String> {
+fn sources(config: &Config, cluster: Option<&Arc<Cluster>>, news: &SyncSender<Message>) -> Vec<Box<dyn Source>> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    if config.kubernetes {
-        let cluster = connect(config, own)?;
+    if let Some(cluster) = cluster {
         let label_selectors = config.label_selectors.iter().map(ToString::to_string).collect();
         let selection = Selection {
             label_selectors,
@@ -120,7 +143,7 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
             field_selector: config.field_selector.clone(),
         };
         let (key, reading) = (config.annotation_key.clone(), config.reading.clone());
-        let mut secrets = SecretsSource::new("kubernetes", Arc::new(cluster), Vec::new(), key, reading);
+        let mut secrets = SecretsSource::new("kubernetes", Arc::clone(cluster), Vec::new(), key, reading);
         secrets = secrets.with_selection(selection);
         if config.watch {
             let (news, number) = (news.clone(), sources.len());
@@ -133,10 +156,10 @@ fn sources(config: &Config, own: &OwnMetrics, news: &SyncSender<Message>) -> Res
         let manifests = ManifestsSource::new(config.manifests.clone(), selectors, key, config.reading.clone());
         sources.push(Box::new(manifests));
     }
-    if sources.is_empty() {
+    if sources.is_empty() && config.renewals.is_empty() {
         log::warn!("there is nothing to read: `kubernetes` is false, and `manifests` is empty");
     }
-    Ok(sources)
+    sources
 }
 
 fn connect(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {

@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places, renewals};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::FileGlob;
@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "max_tokens_per_secret",
     "max_series_per_token",
     "max_series",
+    "renewals",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -96,6 +97,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("max_series") {
         config.max_series = value.count(MOST_SERIES)?;
     }
+    if let Some(value) = fields.get("renewals") {
+        config.renewals = renewals::renewals(value, &config, lookup)?;
+    }
     Ok(config)
 }
 
@@ -150,7 +154,7 @@ fn claims(value: &Reader<'_>) -> Result<ClaimPaths, Fault> {
     Ok(claims)
 }
 
-fn pointer(text: &str) -> Result<JsonPointer, Expected> {
+pub(super) fn pointer(text: &str) -> Result<JsonPointer, Expected> {
     text.parse().map_err(|error| {
         Expected::new(match error {
             // The name of a claim is what people write first.

@@ -17,6 +17,7 @@ mod file;
 mod load;
 mod places;
 mod reader;
+mod renewals;
 
 pub use address::{ListenAddress, ListenHost};
 pub use duration::{parse as parse_duration, written as written_duration};
@@ -27,6 +28,7 @@ pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
+use crate::renewal::Renewal;
 use crate::source::FileGlob;
 use crate::source::secrets::NamedSecret;
 use std::path::PathBuf;
@@ -65,6 +67,8 @@ pub struct Config {
     pub reading: Reading,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
+    /// Tokens that are renewed before they expire.
+    pub renewals: Vec<Renewal>,
 }
 
 impl Default for Config {
@@ -88,6 +92,7 @@ impl Default for Config {
                 bounds: Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
             },
             max_series: 250_000,
+            renewals: Vec::new(),
         }
     }
 }

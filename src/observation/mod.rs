@@ -14,5 +14,5 @@ mod view;
 pub use label_set::{MAX_LABEL_BYTES, push_label, without_tokens};
 pub use observer::{Observer, Reading};
 pub use reason::Reason;
-pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
+pub use token::{Bounds, SecretObservation, TokenError, TokenObservation, location};
 pub use view::{DataValue, MAX_VALUE_BYTES, SecretView};

@@ -108,7 +108,8 @@ pub struct TokenObservation {
 }
 
 /// The place of a token as labels, the same in every family that speaks of it.
-pub(super) fn location(namespace: &str, name: &str, key: &str) -> String {
+#[must_use]
+pub fn location(namespace: &str, name: &str, key: &str) -> String {
     let mut set = String::with_capacity(64 + namespace.len() + name.len() + key.len());
     push_label(&mut set, "secret_key", key);
     set.push(',');

@@ -53,6 +53,17 @@ pub struct ScopeStatus {
     pub up: bool,
 }
 
+/// What the sources know of one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// No source reads it, or nothing is there that should be.
+    Nothing,
+    /// A token, and when it expires.
+    Token(Option<UnixSeconds>),
+    /// Something that cannot be shown.
+    Error(Reason),
+}
+
 /// One consistent state of all sources.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -104,6 +115,17 @@ impl Snapshot {
     /// Those with their series in the detailed families.
     pub fn detailed_tokens(&self) -> impl Iterator<Item = &TokenObservation> {
         self.tokens().take(self.detailed)
+    }
+
+    /// What is known of the place with these location labels.
+    #[must_use]
+    pub fn seen(&self, location: &str) -> Seen {
+        let token = self.tokens().find(|token| token.location() == location);
+        let error = || self.errors().find(|(known, _)| *known == location);
+        match token {
+            Some(token) => Seen::Token(token.expires),
+            None => error().map_or(Seen::Nothing, |(_, reason)| Seen::Error(reason)),
+        }
     }
 
     /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the

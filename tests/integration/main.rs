@@ -23,6 +23,7 @@ mod manifests;
 mod named_secrets;
 mod namespaces;
 mod real_cluster;
+mod renewals;
 mod secrecy;
 mod signals;
 mod support_works;

@@ -1,0 +1,206 @@
+//! One try, from reading what is there to writing what came: the decisions, over what they are made with.
+//!
+//! [`Target`] and [`Issuer`] are the world; the tests put a made-up one in their place and let a year pass.
+
+use super::claim::Claim;
+use super::course::{Course, Next, Random};
+use super::reason::{Failure, Reason};
+use super::verdict::{Found, judge};
+use crate::redacted::Redacted;
+use crate::time::UnixSeconds;
+
+/// Where the token is kept.
+pub(super) trait Target {
+    /// Reads it as it is now.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or cannot be written whatever is tried.
+    fn read(&mut self) -> Result<Held, Failure>;
+
+    /// Says in the target, as it was read last, that a renewal is under way, or when the next may be.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    fn claim(&mut self, claim: &Claim) -> Result<Claiming, Failure>;
+
+    /// Writes the token into the target as it was read or claimed last, and takes the claim away. `false`: it has changed
+    /// since.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    fn write(&mut self, token: &Redacted) -> Result<bool, Failure>;
+
+    /// Lets go of what a try holds by itself, such as a lock.
+    fn let_go(&mut self) {}
+}
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claiming {
+    /// The work is ours.
+    Ours,
+    /// The target has changed since it was read.
+    Changed,
+    /// Another process is at work.
+    Taken,
+}
+
+/// What a target holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The token.
+    pub found: Found,
+    /// Who is at work, or was.
+    pub claim: Option<Claim>,
+}
+
+/// Who hands out tokens.
+pub(super) trait Issuer {
+    /// Asks for a new one, with credentials read anew.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn ask(&mut self) -> Result<Redacted, Failure>;
+}
+
+/// Who we are, and what holds for every try.
+pub(super) struct Terms<'a> {
+    /// The name in our claims.
+    pub holder: &'a str,
+    /// How long a claim holds: longer than a try takes.
+    pub claim_seconds: i64,
+    /// The clock.
+    pub clock: &'a dyn Fn() -> UnixSeconds,
+    /// Whether a new token would get in where it is meant to: `Err` says why not, without a piece of it.
+    pub admits: &'a dyn Fn(&Redacted) -> Result<(), String>,
+}
+
+/// What became of a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// There is nothing to do; `asked`: though we had asked for a token, somebody else was faster.
+    Fresh {
+        /// When it expires.
+        expires: Option<UnixSeconds>,
+        /// A token was asked for, and is not needed.
+        asked: bool,
+    },
+    /// A new token is wanted, and the last failure too near.
+    Waiting,
+    /// Somebody else is at work, or has failed just now.
+    Claimed(Claim),
+    /// A new token is there.
+    Renewed {
+        /// When it expires.
+        expires: Option<UnixSeconds>,
+        /// It came at an earlier try, and could not be written then.
+        late: bool,
+    },
+    /// It went wrong.
+    Failed {
+        /// How.
+        failure: Failure,
+        /// When it is tried again.
+        next: UnixSeconds,
+        /// A new token is in our hands, and only has to be written.
+        in_hand: bool,
+    },
+}
+
+/// Others may change the target while we look at it; so often in a row it is no accident.
+const MOST_CONFLICTS: usize = 5;
+
+/// A token that came and could not be written yet.
+pub(super) type InHand = Option<Redacted>;
+
+/// Makes a try: reads the target, and if a new token is wanted, claims the work, asks, checks and writes. After a conflict it
+/// reads again and decides anew. A token that cannot be written is kept in `in_hand` for the next try.
+pub(super) fn attempt(
+    course: &mut Course,
+    in_hand: &mut InHand,
+    target: &mut dyn Target,
+    issuer: &mut dyn Issuer,
+    terms: &Terms<'_>,
+    random: Random<'_>,
+) -> Outcome {
+    let mut claimed = false;
+    let result = steps(course, in_hand, target, issuer, terms, random, &mut claimed);
+    let outcome = result.unwrap_or_else(|failure| {
+        let next = course.failed(&failure, (terms.clock)(), random);
+        if claimed {
+            // The others shall wait with us. If it cannot be said, the claim ends by itself.
+            let claim = Claim { holder: terms.holder.to_owned(), until: next, failures: course.failures() };
+            let _ = target.claim(&claim);
+        }
+        Outcome::Failed { failure, next, in_hand: in_hand.is_some() }
+    });
+    target.let_go();
+    outcome
+}
+
+fn steps(
+    course: &mut Course,
+    in_hand: &mut InHand,
+    target: &mut dyn Target,
+    issuer: &mut dyn Issuer,
+    terms: &Terms<'_>,
+    random: Random<'_>,
+    claimed: &mut bool,
+) -> Result<Outcome, Failure> {
+    let mut asked = false;
+    for _ in 0..MOST_CONFLICTS {
+        let held = target.read()?;
+        let now = (terms.clock)();
+        course.observe(held.found.clone(), now, random);
+        if !course.is_wanted(now) {
+            *in_hand = None;
+            return Ok(Outcome::Fresh { expires: held.found.expires(), asked });
+        }
+        if matches!(course.next(), Next::At(at) if at > now) {
+            return Ok(Outcome::Waiting);
+        }
+        if in_hand.as_ref().is_some_and(|token| judge(token, &held.found, now).is_err()) {
+            *in_hand = None;
+        }
+        let late = in_hand.is_some() && !asked;
+        if in_hand.is_none() {
+            if let Some(claim) = held.claim.filter(|claim| claim.holder != terms.holder) {
+                if claim.holds(now, course.longest_claim(terms.claim_seconds)) {
+                    course.postponed(claim.until, claim.failures);
+                    return Ok(Outcome::Claimed(claim));
+                }
+                course.postponed(now, claim.failures);
+            }
+            let until = now.plus(terms.claim_seconds);
+            let claim = Claim { holder: terms.holder.to_owned(), until, failures: course.failures() };
+            match target.claim(&claim)? {
+                Claiming::Ours => *claimed = true,
+                Claiming::Changed => continue,
+                Claiming::Taken => {
+                    course.postponed(until, 0);
+                    return Ok(Outcome::Claimed(Claim { holder: "another process".to_owned(), until, failures: 0 }));
+                }
+            }
+            let token = issuer.ask()?;
+            asked = true;
+            judge(&token, &held.found, (terms.clock)())?;
+            (terms.admits)(&token).map_err(|cause| {
+                Failure::new(Reason::LoginRefused, format!("the token that came would not get in: {cause}"))
+            })?;
+            *in_hand = Some(token);
+        }
+        let Some(token) = in_hand.as_ref() else { continue };
+        if target.write(token)? {
+            let found = Found::of(token.expose().as_bytes());
+            let expires = found.expires();
+            *in_hand = None;
+            course.succeeded(found, (terms.clock)(), random);
+            return Ok(Outcome::Renewed { expires, late });
+        }
+        *claimed = false;
+    }
+    Err(Failure::new(
+        Reason::Conflict,
+        format!("it was changed by others {MOST_CONFLICTS} times while it was to be written"),
+    ))
+}
