@@ -17,6 +17,8 @@ pub enum Invocation {
     Version,
     /// `-check-config`: say what the configuration would do.
     CheckConfig(Flags),
+    /// `renew -dry-run`: say what the renewals would do now.
+    RenewDryRun(Flags),
     /// Run the exporter.
     Run(Flags),
 }
@@ -55,6 +57,8 @@ pub enum UsageError {
     },
     /// An argument that is no flag.
     Unexpected(String),
+    /// `renew` without `-dry-run`, or the other way round.
+    DryRunAlone,
 }
 
 impl fmt::Display for UsageError {
@@ -68,6 +72,9 @@ impl fmt::Display for UsageError {
             Self::InvalidValue { flag, value, expected } => {
                 write!(f, "invalid value {value:?} for flag -{flag}: expected {expected}")
             }
+            Self::DryRunAlone => {
+                f.write_str("renew and -dry-run go together: only the running exporter renews, `renew -dry-run` shows what it would do")
+            }
             Self::Unexpected(argument) => write!(f, "unexpected argument {argument:?}: there are flags only"),
         }
     }
@@ -78,6 +85,7 @@ impl std::error::Error for UsageError {}
 /// What `-help` prints, and every usage error after its reason.
 pub const USAGE: &str = "\
 Usage: jwt-exporter [flags]
+       jwt-exporter renew -dry-run [flags]    what the renewals would do now; asks nobody, writes nothing
 
 Tells Prometheus when the JSON Web Tokens in Kubernetes Secrets and manifests expire.
 
@@ -96,7 +104,7 @@ const LEVELS: &str = "trace, debug, info, warn, error or off";
 const VALUES: [&str; 2] = ["config", "level"];
 
 /// Flags that are there or not.
-const SWITCHES: [&str; 4] = ["check-config", "version", "help", "h"];
+const SWITCHES: [&str; 5] = ["check-config", "dry-run", "version", "help", "h"];
 
 /// Reads the arguments, the program's own name not among them. They are read in their order: a `-help` before a mistake
 /// is answered, after it the mistake is.
@@ -104,6 +112,8 @@ const SWITCHES: [&str; 4] = ["check-config", "version", "help", "h"];
 /// # Errors
 /// The first thing that is not understood.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    let mut arguments = arguments.into_iter().peekable();
+    let renew = arguments.next_if(|first| first == "renew").is_some();
     let last = last_of_each(arguments)?;
     if last.contains_key("help") {
         return Ok(Invocation::Help);
@@ -119,13 +129,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         arguments.opt_value_from_fn("--level", |text| level(text).ok_or(LEVELS)).map_err(refused("level", LEVELS))?;
     let version = arguments.contains("--version");
     let check_config = arguments.contains("--check-config");
+    let dry_run = arguments.contains("--dry-run");
     if let Some(left) = arguments.finish().into_iter().next() {
         return Err(UsageError::Unexpected(left.to_string_lossy().into_owned()));
     }
     let flags = Flags { config, level: level.unwrap_or(LevelFilter::Info) };
+    if renew != dry_run {
+        return Err(UsageError::DryRunAlone);
+    }
     Ok(match (version, check_config) {
         (true, _) => Invocation::Version,
         (false, true) => Invocation::CheckConfig(flags),
+        (false, false) if dry_run => Invocation::RenewDryRun(flags),
         (false, false) => Invocation::Run(flags),
     })
 }

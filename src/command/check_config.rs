@@ -29,6 +29,10 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     for glob in &config.manifests {
         writeln!(out, "Manifests: reads {}.", escape(glob.as_str()))?;
     }
+    for renewal in &config.renewals {
+        let (target, origin) = (renewal.target.to_string(), &renewal.request.origin);
+        writeln!(out, "Renewals: keeps the token in {} fresh, asking {origin}.", escape(&target))?;
+    }
     write_claims(&config.reading.claims, out)?;
     writeln!(
         out,

@@ -3,6 +3,8 @@
 //! Exit codes: 0 all well, 1 it failed while it ran, 2 the command line or the configuration is wrong.
 
 mod check_config;
+mod renew;
+mod renewals;
 mod run;
 
 use crate::cli::{self, Flags, Invocation};
@@ -51,10 +53,34 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(loaded) => print(&check_config::report(&loaded)),
             Err(error) => refuse(&error),
         },
+        Ok(Invocation::RenewDryRun(flags)) => dry_run(&flags),
         Ok(Invocation::Run(flags)) => start(&flags),
         Err(error) => {
             complain(&format!("{error}\n{}", cli::USAGE));
             ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// Its answer is what it prints; the log says what is odd on the way.
+fn dry_run(flags: &Flags) -> ExitCode {
+    let loaded = match config::load(flags.config.as_deref(), &config::environment) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    if let Err(error) = log::init(flags.level) {
+        complain(&format!("jwt-exporter: {error}\n"));
+        return ExitCode::from(EXIT_FAILURE);
+    }
+    match renew::report(&loaded.config) {
+        Ok(report) if report.all_well => print(&report.text),
+        Ok(report) => {
+            print(&report.text);
+            ExitCode::from(EXIT_FAILURE)
+        }
+        Err(reason) => {
+            complain(&format!("jwt-exporter: {reason}\n"));
+            ExitCode::from(EXIT_FAILURE)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
+use super::renewals::Renewals;
 use super::{BUILD, EXIT_FAILURE};
 use crate::config::{Config, ListenAddress, ListenHost};
 use crate::kubernetes::Cluster;
@@ -7,7 +8,7 @@ use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
 use crate::metrics::{BuildInfo, OwnMetrics};
 use crate::poller::{Message, Poller};
 use crate::published::Published;
-use crate::renewal::{Errand, Means, Renewal};
+use crate::renewal::Means;
 use crate::server::{self, Shown};
 use crate::snapshot::Snapshot;
 use crate::source::Source;
@@ -84,28 +85,9 @@ fn serve(config: Config) -> Result<End, String> {
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 
-    let _renewals = renew(config.renewals, means)?;
+    let mut renewals = Renewals::default();
+    renewals.take(config.renewals, means)?;
     told.recv().map_err(|_| "every thread has ended".to_owned())
-}
-
-/// Starts the thread of the renewals, if there are any.
-fn renew(renewals: Vec<Renewal>, means: Means) -> Result<Option<Errand>, String> {
-    if renewals.is_empty() {
-        return Ok(None);
-    }
-    for renewal in renewals.iter().filter(|renewal| renewal.request.is_insecure()) {
-        let (target, origin) = (&renewal.target, &renewal.request.origin);
-        let why = if origin.is_https() {
-            "insecure_skip_verify: its certificate is not verified"
-        } else {
-            "it speaks no TLS"
-        };
-        log::warn!(
-            "renewal of {target}: whoever sits on the way to {origin} can read the credentials and hand out tokens ({why})"
-        );
-    }
-    let started = Errand::start(renewals, means);
-    started.map(Some).map_err(|error| format!("the thread renewals cannot be started: {error}"))
 }
 
 /// No core is dumped: it would hold credentials, and what a poll was just reading.
@@ -162,7 +144,7 @@ fn sources(config: &Config, cluster: Option<&Arc<Cluster>>, news: &SyncSender<Me
     sources
 }
 
-fn connect(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
+pub(super) fn connect(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
     let environment = |name: &str| std::env::var(name).ok();
     let access = match &config.kubeconfig_path {
         Some(path) => Access::from_kubeconfig(path, None, &environment),

@@ -17,7 +17,7 @@ use crate::kubernetes::Cluster;
 use crate::metrics::{OwnMetrics, RenewalStatus};
 use crate::published::Published;
 use crate::redacted::Redacted;
-use crate::snapshot::{Seen, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -27,7 +27,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 /// A Secret is looked at so often, whatever the sources see. One small request.
-const LOOK_SECRET: i64 = 300;
+pub(super) const LOOK_SECRET: i64 = 300;
 /// A file is looked at so often.
 const LOOK_FILE: i64 = 20;
 /// The sources' snapshot is looked at so often: two pointers are compared.
@@ -117,8 +117,8 @@ struct Task {
     status: RenewalStatus,
     /// When it is looked at again at the latest.
     look: UnixSeconds,
-    /// What the sources saw at the last look.
-    seen: Seen,
+    /// The state of the Secret that the sources saw at the last look.
+    seen: Option<u64>,
 }
 
 /// The thread's state.
@@ -189,7 +189,7 @@ impl Desk {
             return;
         }
         for task in &mut self.tasks {
-            let seen = snapshot.seen(&task.status.location);
+            let seen = snapshot.version_at(&task.status.location);
             if seen != task.seen {
                 task.seen = seen;
                 task.look = UnixSeconds::now();
@@ -209,7 +209,7 @@ impl Task {
         let status = RenewalStatus::new(renewal.target.location(), renewal.request.is_insecure());
         let course = Course::new(renewal.policy);
         let look = UnixSeconds(i64::MIN);
-        Self { renewal, course, in_hand: None, status, look, seen: Seen::Nothing }
+        Self { renewal, course, in_hand: None, status, look, seen: None }
     }
 
     fn is_ours(&self, means: &Means) -> bool {

@@ -13,6 +13,7 @@
 //! | `attempt` | one try: the decisions, over a target and an issuer |
 //! | `credentials`, `request`, `target` | what they are in the real world |
 //! | `errand` | the thread |
+//! | `dry_run` | what would be done, and is not |
 //! | `reason`, `report` | what went wrong, and what the log says |
 //!
 //! A try goes like this: read the Secret; if its token is due and nobody else has claimed the work, claim it by an annotation;
@@ -23,6 +24,7 @@ mod attempt;
 mod claim;
 mod course;
 mod credentials;
+mod dry_run;
 mod errand;
 mod plan;
 mod reason;
@@ -37,9 +39,10 @@ mod verdict;
 
 pub use claim::ANNOTATION;
 pub use course::Policy;
+pub use dry_run::{DryRun, dry_run};
 pub use errand::{Admits, Errand, Means, Owns};
 pub use plan::{CredentialsPlan, Renewal, RequestPlan, TargetPlan};
 pub use reason::{Failure, Reason};
-pub use request::{Environment, method_name};
+pub use request::Environment;
 pub use schedule::BeforeExpiry;
 pub use template::{Place, RenderError, Template, TemplateError};

@@ -40,10 +40,9 @@ impl Issuer for Endpoint<'_> {
     fn ask(&mut self) -> Result<Redacted, Failure> {
         let plan = &self.renewal.request;
         let values = Values::read(&self.renewal.credentials, &plan.variables(), self.cluster)?;
-        let response = send(plan, &values, self.environment)?;
-        // The values are not needed while we wait for the rest.
+        let prepared = prepare(plan, &values, self.environment)?;
         drop(values);
-        let answer = read(plan, response)?;
+        let answer = read(plan, send(plan, &prepared)?)?;
         let token = token_of(&answer, &self.renewal.token);
         token.map_err(|failure| Failure { message: format!("{}: {failure}", what(plan)), ..failure })
     }
@@ -61,8 +60,7 @@ fn what(plan: &RequestPlan) -> String {
 }
 
 /// As it stands in a request.
-#[must_use]
-pub fn method_name(method: Method) -> &'static str {
+pub(super) fn method_name(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
         Method::Post => "POST",
@@ -71,7 +69,23 @@ pub fn method_name(method: Method) -> &'static str {
     }
 }
 
-fn send(plan: &RequestPlan, values: &Values, environment: &Environment) -> Result<Response, Failure> {
+/// A request put together, and the way to its server.
+pub(super) struct Prepared<'a> {
+    url: Redacted,
+    headers: Vec<(&'a str, Redacted)>,
+    body: Option<Redacted>,
+    agent: Agent,
+}
+
+/// Puts a request together, and sends nothing.
+///
+/// # Errors
+/// What keeps it from being sent.
+pub(super) fn prepare<'a>(
+    plan: &'a RequestPlan,
+    values: &Values,
+    environment: &Environment,
+) -> Result<Prepared<'a>, Failure> {
     let render = |template: &Template, place: &str| {
         template.render(&|name| values.get(name)).map_err(|error| {
             let reason = match error {
@@ -82,12 +96,16 @@ fn send(plan: &RequestPlan, values: &Values, environment: &Environment) -> Resul
         })
     };
     let url = render(&plan.url, "url")?;
-    let mut headers: Vec<(&str, Redacted)> = Vec::new();
+    let mut headers = Vec::new();
     for (name, value) in &plan.headers {
-        headers.push((name, render(value, &format!("header {name}"))?));
+        headers.push((name.as_str(), render(value, &format!("header {name}"))?));
     }
     let body = plan.body.as_ref().map(|body| render(body, "body")).transpose()?;
-    let agent = agent(plan, environment)?;
+    Ok(Prepared { url, headers, body, agent: agent(plan, environment)? })
+}
+
+fn send(plan: &RequestPlan, prepared: &Prepared<'_>) -> Result<Response, Failure> {
+    let Prepared { url, headers, body, agent } = prepared;
     let accept = headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("accept"));
     let mut sent: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.expose())).collect();
     sent.extend(accept.then_some(("Accept", "application/json")));

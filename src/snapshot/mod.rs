@@ -53,17 +53,6 @@ pub struct ScopeStatus {
     pub up: bool,
 }
 
-/// What the sources know of one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// No source reads it, or nothing is there that should be.
-    Nothing,
-    /// A token, and when it expires.
-    Token(Option<UnixSeconds>),
-    /// Something that cannot be shown.
-    Error(Reason),
-}
-
 /// One consistent state of all sources.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -117,15 +106,15 @@ impl Snapshot {
         self.tokens().take(self.detailed)
     }
 
-    /// What is known of the place with these location labels.
+    /// The state of the Secret that has a token or an error at the place with these location labels: it is another one after
+    /// every change.
     #[must_use]
-    pub fn seen(&self, location: &str) -> Seen {
-        let token = self.tokens().find(|token| token.location() == location);
-        let error = || self.errors().find(|(known, _)| *known == location);
-        match token {
-            Some(token) => Seen::Token(token.expires),
-            None => error().map_or(Seen::Nothing, |(_, reason)| Seen::Error(reason)),
-        }
+    pub fn version_at(&self, location: &str) -> Option<u64> {
+        let is_at = |secret: &&Arc<SecretObservation>| {
+            secret.tokens.iter().any(|token| token.location() == location)
+                || secret.errors.iter().any(|error| *error.location == *location)
+        };
+        self.secrets.iter().find(is_at).map(|secret| secret.version)
     }
 
     /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the

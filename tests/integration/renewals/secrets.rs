@@ -297,6 +297,6 @@ fn without_renewals_nothing_is_ever_written() {
     let metrics = exporter.wait_for_metrics("an expired token", |metrics| {
         find(metrics, "jwt_exporter_jwt_expires_in_seconds", &[]).first().is_some_and(|sample| sample.value < 0.0)
     });
-    assert!(!metrics.contains("renewal"), "{metrics}");
+    assert!(!metrics.contains("jwt_exporter_renewal"), "{metrics}");
     assert_eq!(plane.admin().get(&path(&namespace))["metadata"], before["metadata"]);
 }
