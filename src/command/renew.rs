@@ -1,7 +1,7 @@
 //! `renew -dry-run`: what the renewals would do now, and what is in the way.
 
 use super::BUILD;
-use super::run::connect;
+use super::run::{connect, leave_no_core};
 use crate::config::Config;
 use crate::metrics::{BuildInfo, OwnMetrics};
 use crate::renewal::dry_run;
@@ -18,6 +18,7 @@ pub(super) struct Report {
 /// # Errors
 /// If there is no way into the cluster.
 pub(super) fn report(config: &Config) -> Result<Report, String> {
+    leave_no_core();
     if config.renewals.is_empty() {
         return Ok(Report { text: "No renewals are configured.\n".to_owned(), all_well: true });
     }

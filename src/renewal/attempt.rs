@@ -204,3 +204,109 @@ fn steps(
         format!("it was changed by others {MOST_CONFLICTS} times while it was to be written"),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::renewal::course::Policy;
+    use crate::renewal::schedule::BeforeExpiry;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    const POLICY: Policy = Policy { before_expiry: BeforeExpiry::Seconds(10), first: 10, most: 600 };
+
+    #[derive(Default)]
+    struct Place {
+        value: String,
+        claims: Vec<Claim>,
+        let_go: usize,
+    }
+
+    impl Target for Place {
+        fn read(&mut self) -> Result<Held, Failure> {
+            Ok(Held { found: Found::of(self.value.as_bytes()), claim: self.claims.last().cloned() })
+        }
+
+        fn claim(&mut self, claim: &Claim) -> Result<Claiming, Failure> {
+            self.claims.push(claim.clone());
+            Ok(Claiming::Ours)
+        }
+
+        fn write(&mut self, token: &Redacted) -> Result<bool, Failure> {
+            self.value = token.expose().to_owned();
+            self.claims.clear();
+            Ok(true)
+        }
+
+        fn let_go(&mut self) {
+            self.let_go += 1;
+        }
+    }
+
+    struct Constant(Result<String, Failure>);
+
+    impl Issuer for Constant {
+        fn ask(&mut self) -> Result<Redacted, Failure> {
+            self.0.clone().map(Redacted::new)
+        }
+    }
+
+    fn jwt(expires: i64) -> String {
+        let claims = format!(r#"{{"iat":0,"exp":{expires}}}"#);
+        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    fn try_once(place: &mut Place, answer: Result<String, Failure>, admits: bool) -> Outcome {
+        let clock = || UnixSeconds(1_000);
+        let admits = |_: &Redacted| if admits { Ok(()) } else { Err("audience_mismatch".to_owned()) };
+        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, admits: &admits };
+        let mut course = Course::new(POLICY);
+        attempt(&mut course, &mut None, place, &mut Constant(answer), &terms, &mut || 0.0)
+    }
+
+    #[test]
+    fn a_token_that_would_not_get_in_is_not_written() {
+        let mut place = Place::default();
+        let Outcome::Failed { failure, .. } = try_once(&mut place, Ok(jwt(5_000)), false) else { panic!() };
+        assert_eq!((failure.reason, place.value.as_str()), (Reason::LoginRefused, ""));
+        assert!(failure.message.contains("audience_mismatch"), "{failure}");
+        place.claims.clear();
+        assert!(matches!(try_once(&mut place, Ok(jwt(5_000)), true), Outcome::Renewed { late: false, .. }));
+        assert_eq!(place.value, jwt(5_000));
+    }
+
+    #[test]
+    fn after_a_failure_the_claim_says_when_the_next_try_is() {
+        let mut place = Place::default();
+        let refused = Failure::new(Reason::CredentialsRefused, "status 401");
+        let outcome = try_once(&mut place, Err(refused.clone()), true);
+        let next = UnixSeconds(1_600);
+        assert_eq!(outcome, Outcome::Failed { failure: refused, next, in_hand: false });
+        let until: Vec<_> = place.claims.iter().map(|claim| (claim.until.0, claim.failures)).collect();
+        assert_eq!(until, [(1_090, 0), (1_600, 1)]);
+        assert_eq!(place.let_go, 1);
+    }
+
+    #[test]
+    fn a_target_that_can_never_be_written_is_told_before_anybody_is_asked() {
+        struct Immutable;
+        impl Target for Immutable {
+            fn read(&mut self) -> Result<Held, Failure> {
+                Err(Failure::new(Reason::TargetImmutable, "immutable"))
+            }
+
+            fn claim(&mut self, _: &Claim) -> Result<Claiming, Failure> {
+                panic!("claimed")
+            }
+
+            fn write(&mut self, _: &Redacted) -> Result<bool, Failure> {
+                panic!("written")
+            }
+        }
+        let terms = Terms { holder: "me", claim_seconds: 90, clock: &|| UnixSeconds(0), admits: &|_| Ok(()) };
+        let mut issuer = Constant(Err(Failure::new(Reason::Panic, "asked")));
+        let mut course = Course::new(POLICY);
+        let outcome = attempt(&mut course, &mut None, &mut Immutable, &mut issuer, &terms, &mut || 0.0);
+        assert!(matches!(outcome, Outcome::Failed { failure, .. } if failure.reason == Reason::TargetImmutable));
+    }
+}

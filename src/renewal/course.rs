@@ -124,6 +124,12 @@ impl Course {
         self.not_before = Some(self.not_before.map_or(until, |known| known.max(until)));
     }
 
+    /// Forgets a wait that no rule of ours would make: the clock was set back.
+    pub(super) fn heed_clock(&mut self, now: UnixSeconds, claim: i64) {
+        let longest = self.longest_claim(claim);
+        self.not_before = self.not_before.filter(|at| at.since(now) <= longest);
+    }
+
     /// Failures in a row.
     #[must_use]
     pub(super) fn failures(&self) -> u32 {
@@ -196,6 +202,16 @@ mod tests {
         assert_eq!((course.failures(), course.next()), (1, Next::At(UnixSeconds(25))));
         course.observe(token(10_000), UnixSeconds(5), &mut || 0.0);
         assert_eq!((course.failures(), course.next()), (0, Next::At(UnixSeconds(9_900))));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_nothing() {
+        let mut course = course(Found::Missing);
+        course.failed(&Failure::new(Reason::CredentialsRefused, ""), UnixSeconds(100_000), &mut || 0.0);
+        course.heed_clock(UnixSeconds(100_001), 90);
+        assert_eq!(course.next(), Next::At(UnixSeconds(100_600)));
+        course.heed_clock(UnixSeconds(50), 90);
+        assert!(course.is_due(UnixSeconds(50)));
     }
 
     #[test]

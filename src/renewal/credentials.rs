@@ -3,17 +3,17 @@
 use super::plan::CredentialsPlan;
 use super::reason::{Failure, Reason};
 use super::target::secret::{MOST_BYTES, get};
+use super::wiped;
 use crate::json;
 use crate::kubernetes::{Cluster, Reason as KubeReason};
 use crate::redacted::Redacted;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::io::Read as _;
 use std::path::Path;
 use zeroize::Zeroizing;
 
 /// A longer file is no credential.
-const MOST_FILE_BYTES: u64 = 64 * 1024;
+const MOST_FILE_BYTES: usize = 64 * 1024;
 
 /// Names and values. Wiped when it goes.
 #[derive(Debug, Default)]
@@ -62,11 +62,10 @@ fn unavailable(message: String) -> Failure {
 
 fn of_file(path: &Path) -> Result<Redacted, Failure> {
     let shown = path.display();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4 * 1024));
-    let file = std::fs::File::open(path);
-    let read = file.and_then(|file| file.take(MOST_FILE_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| unavailable(format!("the credentials in {shown} cannot be read: {error}")))?;
-    if bytes.len() as u64 > MOST_FILE_BYTES {
+    let bytes = std::fs::File::open(path)
+        .and_then(|mut file| wiped::read(&mut file, MOST_FILE_BYTES))
+        .map_err(|error| unavailable(format!("the credentials in {shown} cannot be read: {error}")))?;
+    if bytes.len() > MOST_FILE_BYTES {
         return Err(unavailable(format!("{shown} has more than {MOST_FILE_BYTES} bytes, and so is no credential")));
     }
     text(&bytes).ok_or_else(|| Failure::new(Reason::BadValue, format!("{shown} is not UTF-8 text")))

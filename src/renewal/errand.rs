@@ -115,8 +115,8 @@ struct Task {
     course: Course,
     in_hand: InHand,
     status: RenewalStatus,
-    /// When it is looked at again at the latest.
-    look: UnixSeconds,
+    /// When it was looked at last; `None`: it is to be looked at now.
+    looked: Option<UnixSeconds>,
     /// The state of the Secret that the sources saw at the last look.
     seen: Option<u64>,
 }
@@ -152,8 +152,8 @@ impl Desk {
 
     fn run(&mut self, orders: &Receiver<Order>) {
         loop {
-            let wait = self.work();
-            match orders.recv_timeout(wait) {
+            self.work();
+            match orders.recv_timeout(TICK) {
                 Ok(Order::Replace(renewals, means)) => {
                     self.means = *means;
                     self.take(renewals);
@@ -164,8 +164,8 @@ impl Desk {
         }
     }
 
-    /// Does what is due, and tells how long there is nothing to do.
-    fn work(&mut self) -> Duration {
+    /// Does what is due.
+    fn work(&mut self) {
         self.notice();
         let mut worked = false;
         for task in &mut self.tasks {
@@ -178,8 +178,6 @@ impl Desk {
         if worked {
             self.publish();
         }
-        let is_secret = |task: &Task| matches!(task.renewal.target, TargetPlan::Secret { .. });
-        if self.tasks.is_empty() || !self.tasks.iter().any(is_secret) { TICK * 5 } else { TICK }
     }
 
     /// What the sources saw anew is looked at at once.
@@ -192,7 +190,7 @@ impl Desk {
             let seen = snapshot.version_at(&task.status.location);
             if seen != task.seen {
                 task.seen = seen;
-                task.look = UnixSeconds::now();
+                task.looked = None;
             }
         }
         self.snapshot = Some(snapshot);
@@ -208,8 +206,7 @@ impl Task {
     fn new(renewal: Renewal) -> Self {
         let status = RenewalStatus::new(renewal.target.location(), renewal.request.is_insecure());
         let course = Course::new(renewal.policy);
-        let look = UnixSeconds(i64::MIN);
-        Self { renewal, course, in_hand: None, status, look, seen: None }
+        Self { renewal, course, in_hand: None, status, looked: None, seen: None }
     }
 
     fn is_ours(&self, means: &Means) -> bool {
@@ -220,7 +217,13 @@ impl Task {
     }
 
     fn wakes(&self, now: UnixSeconds) -> bool {
-        now >= self.look || self.course.is_due(now) || self.course.next() == Next::Unknown
+        let interval = match self.renewal.target {
+            TargetPlan::Secret { .. } => LOOK_SECRET,
+            TargetPlan::File(_) => LOOK_FILE,
+        };
+        // A clock that was set back makes the last look one of the future.
+        let rests = self.looked.is_some_and(|looked| (0..interval).contains(&now.since(looked)));
+        !rests || self.course.is_due(now)
     }
 
     fn work(&mut self, means: &Means, holder: &str) {
@@ -230,11 +233,7 @@ impl Task {
             Outcome::Failed { failure, next, in_hand: self.in_hand.is_some() }
         });
         let now = UnixSeconds::now();
-        let interval = match self.renewal.target {
-            TargetPlan::Secret { .. } => LOOK_SECRET,
-            TargetPlan::File(_) => LOOK_FILE,
-        };
-        self.look = now.plus(interval);
+        self.looked = Some(now);
         self.note(&outcome, now);
         if let Some((level, line)) = report::line(&outcome, &self.course, now) {
             log::log!(level, "renewal of {}: {line}", self.renewal.target);
@@ -252,6 +251,7 @@ impl Task {
             clock: &UnixSeconds::now,
             admits: &|token| (means.admits)(&plan.target, token),
         };
+        self.course.heed_clock(UnixSeconds::now(), terms.claim_seconds);
         let mut of_secret;
         let mut of_file;
         let target: &mut dyn Target = match (&plan.target, means.cluster.as_deref()) {
@@ -320,4 +320,58 @@ fn holder() -> String {
         host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c)).take(100).collect();
     let host = if host.is_empty() { "jwt-exporter".to_owned() } else { host };
     format!("{host}/{:08x}", RandomState::new().hash_one(0) >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::metrics::BuildInfo;
+
+    fn means(owns: bool) -> Means {
+        let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
+        let snapshot = Arc::new(Published::new(Snapshot::default()));
+        let owns: Arc<Owns> = Arc::new(move |_, _| owns);
+        Means { owns, ..Means::new(None, own, snapshot) }
+    }
+
+    fn renewals(paths: &[&str]) -> Vec<Renewal> {
+        let item = |path: &&str| {
+            format!(
+                "- {{secret: {{namespace: a, name: {path}, key: c}}, request: {{url: 'http://[::1]:9'}}, token: /t}}\n"
+            )
+        };
+        let text: String = paths.iter().map(item).collect();
+        config::parse(&format!("renewals:\n{text}"), "x", &|_| None).unwrap().renewals
+    }
+
+    #[test]
+    fn a_renewal_that_stays_as_it_was_keeps_its_state() {
+        let mut desk = Desk::new(renewals(&["one", "two"]), means(true));
+        desk.work();
+        let failures = |desk: &Desk| {
+            desk.tasks.iter().map(|task| (task.course.failures(), task.status.failures)).collect::<Vec<_>>()
+        };
+        assert_eq!(failures(&desk), [(1, 1), (1, 1)]);
+        desk.take(renewals(&["three", "two"]));
+        assert_eq!(failures(&desk), [(0, 0), (1, 1)]);
+        let next = |desk: &Desk| desk.tasks[1].status.next;
+        let before = next(&desk);
+        desk.work();
+        assert_eq!((failures(&desk), next(&desk)), (vec![(1, 1), (1, 1)], before), "the wait of the old one goes on");
+    }
+
+    #[test]
+    fn what_belongs_to_another_shard_is_left_alone() {
+        let mut desk = Desk::new(renewals(&["one"]), means(false));
+        desk.work();
+        assert_eq!((desk.tasks[0].course.failures(), desk.tasks[0].status.failures), (0, 0));
+    }
+
+    #[test]
+    fn names_in_claims_differ_and_are_one_word() {
+        let (one, other) = (holder(), holder());
+        assert_ne!(one, other);
+        assert!(!one.contains(char::is_whitespace), "{one}");
+    }
 }

@@ -14,6 +14,7 @@
 //! | `credentials`, `request`, `target` | what they are in the real world |
 //! | `errand` | the thread |
 //! | `dry_run` | what would be done, and is not |
+//! | `wiped` | reading into memory that is wiped |
 //! | `reason`, `report` | what went wrong, and what the log says |
 //!
 //! A try goes like this: read the Secret; if its token is due and nobody else has claimed the work, claim it by an annotation;
@@ -36,6 +37,7 @@ mod simulated_year;
 mod target;
 mod template;
 mod verdict;
+mod wiped;
 
 pub use claim::ANNOTATION;
 pub use course::Policy;

@@ -6,6 +6,7 @@ use super::plan::{Renewal, RequestPlan};
 use super::reason::{Failure, Reason};
 use super::template::{RenderError, Template};
 use super::verdict::token_of;
+use super::wiped;
 use crate::http_client::{
     Agent, AgentSettings, Body, HttpError, Method, Proxy, Request, Response, Trust, TrustBundle, TrustError,
 };
@@ -18,7 +19,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// No more of an answer is read: the largest token has a quarter of this.
-const MOST_BYTES: u64 = 1 << 20;
+const MOST_BYTES: usize = 1 << 20;
 
 /// Longest time for a connection; the request's own `timeout` counts too.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -148,12 +149,9 @@ fn refused(plan: &RequestPlan, response: &Response) -> Failure {
     Failure { reason, message: format!("{}: status {status}{advice}", what(plan)), retry_after }
 }
 
-fn read(plan: &RequestPlan, response: Response) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    // Never grown, so that no copy is left behind. What is not used is not even backed by memory.
-    let mut answer = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 64));
-    let read = response.body.take(MOST_BYTES + 1).read_to_end(&mut answer);
-    read.map_err(|error| failed(plan, &Body::error(error)))?;
-    if answer.len() as u64 > MOST_BYTES {
+fn read(plan: &RequestPlan, mut response: Response) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let answer = wiped::read(&mut response.body, MOST_BYTES).map_err(|error| failed(plan, &Body::error(error)))?;
+    if answer.len() > MOST_BYTES {
         let message = format!("{}: the answer has more than {MOST_BYTES} bytes", what(plan));
         return Err(Failure::new(Reason::AnswerTooLarge, message));
     }

@@ -59,6 +59,9 @@ fn every_metric_that_a_document_names_exists() {
         "manifests/alerts/rules.yaml",
         "manifests/alerts/rules.test.yaml",
         "manifests/demo/generate",
+        "manifests/examples/cloud-pak-for-data/README.md",
+        "manifests/examples/cloud-pak-for-data/alerts/rules.yaml",
+        "manifests/examples/cloud-pak-for-data/alerts/rules.test.yaml",
     ] {
         let named = metric_names(&text(file));
         // A common beginning, written `jwt_exporter_token_*`, ends in the line below.

@@ -8,15 +8,16 @@ use crate::renewal::attempt::{Claiming, Held, Target};
 use crate::renewal::claim::Claim;
 use crate::renewal::reason::{Failure, Reason};
 use crate::renewal::verdict::Found;
+use crate::renewal::wiped;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// A longer file holds no token of ours.
-const MOST_BYTES: u64 = 1 << 20;
+const MOST_BYTES: usize = 1 << 20;
 
 /// A file, and the lock while a try is under way.
 pub(in crate::renewal) struct FileTarget<'a> {
@@ -38,14 +39,12 @@ impl<'a> FileTarget<'a> {
     }
 
     fn read_file(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        let mut value = Zeroizing::new(Vec::with_capacity(64 * 1024));
         // A FIFO would make us wait for its other end.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.path)?;
+        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no plain file"));
         }
-        file.take(MOST_BYTES).read_to_end(&mut value)?;
-        Ok(value)
+        wiped::read(&mut file, MOST_BYTES)
     }
 
     fn write_file(&self, token: &Redacted) -> io::Result<()> {

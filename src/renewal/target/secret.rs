@@ -9,16 +9,16 @@ use crate::renewal::attempt::{Claiming, Held, Target};
 use crate::renewal::claim::{ANNOTATION, Claim};
 use crate::renewal::reason::{Failure, Reason};
 use crate::renewal::verdict::Found;
+use crate::renewal::wiped;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
-use std::io::Read as _;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// A Secret has at most 1 MiB of values (Kubernetes, `MaxSecretSize`), which base64 and annotations make about twice as much.
-pub(in crate::renewal) const MOST_BYTES: u64 = 4 << 20;
+pub(in crate::renewal) const MOST_BYTES: usize = 4 << 20;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -225,14 +225,9 @@ pub(in crate::renewal) fn get(
 }
 
 /// The body, in memory that is wiped.
-fn whole(response: ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
-    // Never grown, so that no copy is left behind. What is not used is not even backed by memory.
-    let mut body = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 64));
-    let mut bounded = response.take(MOST_BYTES + 1);
-    let read = bounded.read_to_end(&mut body);
-    let response = bounded.into_inner();
-    read.map_err(|error| response.read_error(error))?;
-    if body.len() as u64 > MOST_BYTES {
+fn whole(mut response: ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
+    let body = wiped::read(&mut response, MOST_BYTES).map_err(|error| response.read_error(error))?;
+    if body.len() > MOST_BYTES {
         return Err(response.bad_answer(&format!("the object has more than {MOST_BYTES} bytes")));
     }
     Ok(body)

@@ -1,5 +1,6 @@
 //! Renewals: the real program, a real API server, and an endpoint over TLS that does as it is told.
 
+mod dry_run;
 mod files;
 mod misbehaving;
 mod secrets;

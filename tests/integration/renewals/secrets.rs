@@ -16,22 +16,22 @@ use std::time::Duration;
 const ANNOTATION: &str = "jwt-exporter/renewal";
 
 /// A namespace with credentials in it.
-fn namespace(plane: &ControlPlane) -> String {
+pub fn namespace(plane: &ControlPlane) -> String {
     let namespace = plane.admin().create_unique_namespace("renewal");
     let credentials = Secret::new(&namespace, "cpd-admin").data("username", "admin\n").data("password", PASSWORD);
     plane.admin().put_secret(&credentials);
     namespace
 }
 
-fn target(namespace: &str) -> Secret {
+pub fn target(namespace: &str) -> Secret {
     Secret::new(namespace, "bearer")
 }
 
-fn path(namespace: &str) -> String {
+pub fn path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets/bearer")
 }
 
-fn renewal(endpoint: &Endpoint, namespace: &str) -> Value {
+pub fn renewal(endpoint: &Endpoint, namespace: &str) -> Value {
     json!({
         "secret": {"namespace": namespace, "name": "bearer", "key": "token"},
         "credentials": {"namespace": namespace, "name": "cpd-admin"},
