@@ -182,6 +182,8 @@ fn try_renewals(folder: &str, secrets: &[Secret], token_at: (&str, &str, &str), 
         assert_eq!(mounts.len(), 2);
     }
     request["ca_file"] = folder.path().join("ca.crt").to_str().into();
+    // An old etcd lets nobody watch a Secret that is not there yet.
+    config["polling_interval"] = "1s".into();
     let bearer = admin.request_token(NAME, NAME, &[], 3600);
     let setup = || Setup::new(serde_yaml::to_string(&config).unwrap()).kubeconfig(&plane.kubeconfig().token(&bearer));
 

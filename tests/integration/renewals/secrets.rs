@@ -1,10 +1,12 @@
 //! Tokens in Secrets of a real API server.
 
 use super::{Endpoint, LIMIT, PASSWORD, answer, fresh, lives, setup};
+use crate::secrecy::{everything_written, found, segments};
 use crate::support::api_client::{Secret, Subject};
 use crate::support::control_plane::ControlPlane;
 use crate::support::exporter::{Exporter, Setup};
 use crate::support::exposition::find;
+use crate::support::fake_api_server::Answer;
 use crate::support::token;
 use crate::support::wait_for;
 use base64::Engine as _;
@@ -217,6 +219,7 @@ fn what_the_credentials_lack_is_told_before_anybody_is_asked() {
     let exporter = of_admin(plane, &namespace, &renewal);
     wait_for_reason(&exporter, "missing_variable");
     assert!(!exporter.log_lines("${passwort}").is_empty(), "{}", exporter.log());
+    drop(exporter);
     renewal["credentials"]["name"] = "nobody".into();
     let exporter = of_admin(plane, &namespace, &renewal);
     wait_for_reason(&exporter, "credentials_unavailable");
@@ -299,4 +302,40 @@ fn without_renewals_nothing_is_ever_written() {
     });
     assert!(!metrics.contains("jwt_exporter_renewal"), "{metrics}");
     assert_eq!(plane.admin().get(&path(&namespace))["metadata"], before["metadata"]);
+}
+
+#[test]
+fn no_token_and_no_credential_is_in_anything_written() {
+    let plane = require_control_plane!();
+    let namespace = namespace(plane);
+    let old = lives(-1000, 2);
+    plane.admin().put_secret(&target(&namespace).data("token", &old));
+    let tokens = Arc::new(Mutex::new(vec![old]));
+    let handed_out = Arc::clone(&tokens);
+    // At first refused with an echo, then a token that ends soon, then one that does not.
+    let endpoint = Endpoint::start(move |request| {
+        if request.before == 0 {
+            return Answer::new(401, &[], request.body.clone());
+        }
+        let token = if request.before == 1 { lives(0, 4) } else { fresh() };
+        handed_out.lock().unwrap().push(token.clone());
+        answer(&token)
+    });
+    let renewal = renewal(&endpoint, &namespace);
+    let setup = exporter(&namespace, &renewal).argument("-level").argument("trace");
+    let exporter = setup.kubeconfig(&plane.admin_kubeconfig()).start();
+    exporter.wait_for_metrics("two renewals", |metrics| {
+        find(metrics, "jwt_exporter_renewals_total", &[("result", "success")])
+            .first()
+            .is_some_and(|count| count.value >= 2.0)
+    });
+    let mut hidden = Vec::new();
+    for (at, token) in tokens.lock().unwrap().iter().enumerate() {
+        hidden.extend(segments(&format!("token {at}"), token));
+    }
+    hidden.push(("the password".to_owned(), PASSWORD.into()));
+    hidden.push(("the password in JSON".to_owned(), json!(PASSWORD).to_string().into_bytes()));
+    hidden.push(("the password in `data`".to_owned(), STANDARD.encode(PASSWORD).into_bytes()));
+    hidden.push(("the bearer token of the exporter".to_owned(), plane.admin_token().into()));
+    assert_eq!(found(&everything_written(exporter), &hidden), [""; 0]);
 }
