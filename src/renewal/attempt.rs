@@ -126,7 +126,14 @@ pub(super) fn attempt(
     let mut claimed = false;
     let result = steps(course, in_hand, target, issuer, terms, random, &mut claimed);
     let outcome = result.unwrap_or_else(|failure| {
-        let next = course.failed(&failure, (terms.clock)(), random);
+        let now = (terms.clock)();
+        match failure.reason {
+            // Nothing is due: that the API server is away for a while is no failed renewal.
+            Reason::TargetUnavailable if course.found().is_some() && !course.is_wanted(now) => return Outcome::Waiting,
+            Reason::TargetNotFound => course.observe(Found::Missing, now, random),
+            _ => {}
+        }
+        let next = course.failed(&failure, now, random);
         if claimed {
             // The others shall wait with us. If it cannot be said, the claim ends by itself.
             let claim = Claim { holder: terms.holder.to_owned(), until: next, failures: course.failures() };
@@ -285,6 +292,44 @@ mod tests {
         let until: Vec<_> = place.claims.iter().map(|claim| (claim.until.0, claim.failures)).collect();
         assert_eq!(until, [(1_090, 0), (1_600, 1)]);
         assert_eq!(place.let_go, 1);
+    }
+
+    #[test]
+    fn an_api_server_that_is_away_while_nothing_is_due_is_no_failed_renewal() {
+        struct Away(Place, Option<Reason>);
+        impl Target for Away {
+            fn read(&mut self) -> Result<Held, Failure> {
+                self.1.map_or_else(|| self.0.read(), |reason| Err(Failure::new(reason, "")))
+            }
+
+            fn claim(&mut self, claim: &Claim) -> Result<Claiming, Failure> {
+                self.0.claim(claim)
+            }
+
+            fn write(&mut self, token: &Redacted) -> Result<bool, Failure> {
+                self.0.write(token)
+            }
+        }
+        let now = std::cell::Cell::new(1_000);
+        let clock = || UnixSeconds(now.get());
+        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, admits: &|_| Ok(()) };
+        let mut course = Course::new(POLICY);
+        let mut try_with = |reason| {
+            let mut target = Away(Place { value: jwt(5_000), ..Place::default() }, reason);
+            let mut issuer = Constant(Ok(jwt(9_000)));
+            match attempt(&mut course, &mut None, &mut target, &mut issuer, &terms, &mut || 0.0) {
+                Outcome::Failed { failure, .. } => Some(failure.reason),
+                _ => None,
+            }
+        };
+        let (away, gone) = (Some(Reason::TargetUnavailable), Some(Reason::TargetNotFound));
+        assert_eq!(try_with(away), away, "nothing is known yet");
+        assert_eq!((try_with(None), try_with(away)), (None, None));
+        assert_eq!(try_with(gone), gone);
+        assert_eq!(try_with(away), away, "a new one is wanted");
+        assert_eq!(try_with(None), None);
+        now.set(4_995);
+        assert_eq!(try_with(away), away, "a new one is wanted");
     }
 
     #[test]

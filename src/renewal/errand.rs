@@ -117,6 +117,8 @@ struct Task {
     status: RenewalStatus,
     /// When it was looked at last; `None`: it is to be looked at now.
     looked: Option<UnixSeconds>,
+    /// When a failed try is made again, also if nothing is due: an immutable Secret is told at once, and looked at again.
+    retry: Option<UnixSeconds>,
     /// The state of the Secret that the sources saw at the last look.
     seen: Option<u64>,
 }
@@ -206,7 +208,7 @@ impl Task {
     fn new(renewal: Renewal) -> Self {
         let status = RenewalStatus::new(renewal.target.location(), renewal.request.is_insecure());
         let course = Course::new(renewal.policy);
-        Self { renewal, course, in_hand: None, status, looked: None, seen: None }
+        Self { renewal, course, in_hand: None, status, looked: None, retry: None, seen: None }
     }
 
     fn is_ours(&self, means: &Means) -> bool {
@@ -223,7 +225,7 @@ impl Task {
         };
         // A clock that was set back makes the last look one of the future.
         let rests = self.looked.is_some_and(|looked| (0..interval).contains(&now.since(looked)));
-        !rests || self.course.is_due(now)
+        !rests || self.course.is_due(now) || self.retry.is_some_and(|at| at <= now)
     }
 
     fn work(&mut self, means: &Means, holder: &str) {
@@ -283,7 +285,13 @@ impl Task {
             Outcome::Fresh { .. } => self.status.error = None,
             Outcome::Waiting | Outcome::Claimed(_) => {}
         }
+        self.retry = match outcome {
+            Outcome::Failed { next, .. } => Some(*next),
+            Outcome::Waiting => self.retry.filter(|at| *at > now),
+            _ => None,
+        };
         self.status.next = match self.course.next() {
+            _ if self.retry.is_some() => self.retry,
             Next::At(at) => Some(at),
             Next::Unknown | Next::Never => None,
         };
