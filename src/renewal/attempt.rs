@@ -135,14 +135,27 @@ pub(super) fn attempt(
         }
         let next = course.failed(&failure, now, random);
         if claimed {
-            // The others shall wait with us. If it cannot be said, the claim ends by itself.
-            let claim = Claim { holder: terms.holder.to_owned(), until: next, failures: course.failures() };
-            let _ = target.claim(&claim);
+            prolong(target, &Claim { holder: terms.holder.to_owned(), until: next, failures: course.failures() });
         }
         Outcome::Failed { failure, next, in_hand: in_hand.is_some() }
     });
     target.let_go();
     outcome
+}
+
+/// Makes our claim one that lasts until the next try: the others shall wait with us. If that cannot be said, the claim ends by
+/// itself.
+fn prolong(target: &mut dyn Target, claim: &Claim) {
+    for _ in 0..MOST_CONFLICTS {
+        if !matches!(target.claim(claim), Ok(Claiming::Changed)) {
+            return;
+        }
+        // Somebody touched it meanwhile; what is not ours any more stays as it is.
+        let is_ours = |held: &Held| held.claim.as_ref().is_some_and(|known| known.holder == claim.holder);
+        if !target.read().is_ok_and(|held| is_ours(&held)) {
+            return;
+        }
+    }
 }
 
 fn steps(
