@@ -11,7 +11,7 @@ use jwt_exporter::jwt::{ClaimPaths, Decoder};
 use jwt_exporter::kubernetes::list::read_list;
 use jwt_exporter::kubernetes::object::SecretObject;
 use jwt_exporter::metrics::{BuildInfo, OwnMetrics, encode};
-use jwt_exporter::observation::{Bounds, Observer, Reading, SecretObservation, SecretView};
+use jwt_exporter::observation::{Bounds, ExtraLabels, Observer, Reading, SecretObservation, SecretView};
 use jwt_exporter::server::{Lasting, write_gzip};
 use jwt_exporter::snapshot::{Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;

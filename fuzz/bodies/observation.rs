@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
 use jwt_exporter::observation::{
     Bounds, DataValue, ExtraLabels, FileView, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView,
-    TokenObservation,
+    TokenObservation, labels, push_label,
 };
 use std::borrow::Cow;
 
@@ -86,6 +86,15 @@ fn check_token(token: &TokenObservation) {
     assert_eq!(names(token.algorithm().strip_suffix(',').expect("a comma")), ["algorithm"]);
     assert_eq!(names(token.location()), ["secret_key", "secret_name", "secret_namespace"]);
     assert_eq!(names(token.tail()), ["secret_key", "secret_name", "secret_namespace", "subject"]);
+    for set in [head, token.tail()] {
+        assert!(labels(set).map(|(name, _)| name).eq(names(set)), "read back with other names: {set}");
+        let mut again = String::new();
+        for (name, value) in labels(set) {
+            again.push_str(if again.is_empty() { "" } else { "," });
+            push_label(&mut again, name, &value);
+        }
+        assert_eq!(again, set, "read back as something else");
+    }
     let series: Vec<&str> = token.series().collect();
     assert_eq!(series.len(), token.series_count());
     assert!((1..=BOUNDS.max_series_per_token).contains(&series.len()));

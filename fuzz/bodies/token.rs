@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_exporter::jwt::{
-    ClaimPaths, Decoder, NumericDate, Segments, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration,
+    ClaimPaths, Decoder, NumericDate, OpenedJwt, Segments, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration,
 };
 use serde_json::{Map, Value};
 
@@ -16,7 +16,11 @@ pub(super) fn run(input: &[u8]) -> bool {
     let paths = ClaimPaths::default();
     let bare = without_decoration(input);
     let mut decoder = Decoder::default();
+    let opened = OpenedJwt::open(input);
     let Ok(jwt) = decoder.decode(input, &paths) else { return false };
+    let opened = opened.expect("what can be decoded can be opened");
+    assert_eq!(opened.token_type, jwt.token_type);
+    assert!(opened.claims.is_none_or(|claims| claims.is_ok()), "decoded, and its claims cannot be opened");
 
     let mut used = Decoder::default();
     used.decode(ANOTHER, &paths).expect("a good token");

@@ -2,13 +2,23 @@
 //!
 //! Exit codes: 0 all well, 1 it failed while it ran, 2 the command line or the configuration is wrong.
 
+mod check;
 mod check_config;
+mod explain;
+#[cfg(test)]
+mod golden;
+mod inspect;
+mod looking;
+mod once;
 mod reload;
 mod run;
 mod sources;
+mod table;
+mod terminal;
+mod words;
 
 use crate::cli::{self, Flags, Invocation};
-use crate::config;
+use crate::config::{self, Loaded};
 use crate::log;
 use std::ffi::OsString;
 use std::io::Write;
@@ -47,21 +57,30 @@ fn version() -> String {
 #[must_use]
 pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::parse(arguments) {
-        Ok(Invocation::Help) => print(cli::USAGE),
+        Ok(Invocation::Help(command)) => print(command.usage()),
         Ok(Invocation::Version) => print(&version()),
         Ok(Invocation::CheckConfig(flags)) => match config::load(flags.config.as_deref(), &config::environment) {
             Ok(loaded) => print(&check_config::report(&loaded)),
             Err(error) => refuse(flags.log_format, &error),
         },
-        Ok(Invocation::Run(flags)) => start(&flags),
-        Err(error) => {
-            complain(&format!("{error}\n{}", cli::USAGE));
+        Ok(Invocation::Run(flags)) => with_config(&flags, |loaded| run::run(flags.config.clone(), loaded)),
+        Ok(Invocation::Check(flags, check_flags)) => {
+            with_config(&flags, |loaded| check::check(&loaded.config, check_flags))
+        }
+        Ok(Invocation::Inspect(format, files)) => inspect::inspect(format, &files),
+        Ok(Invocation::Once(flags, path)) => with_config(&flags, |loaded| once::once(&loaded.config, &path)),
+        Ok(Invocation::Explain { flags, namespace, name }) => {
+            with_config(&flags, |loaded| explain::explain(&loaded.config, &namespace, &name))
+        }
+        Err((error, command)) => {
+            complain(&format!("{error}\n{}", command.usage()));
             ExitCode::from(EXIT_USAGE)
         }
     }
 }
 
-fn start(flags: &Flags) -> ExitCode {
+/// Loads the configuration, starts the log, and goes on with both.
+fn with_config(flags: &Flags, then: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
     let loaded = match config::load(flags.config.as_deref(), &config::environment) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(flags.log_format, &error),
@@ -73,7 +92,7 @@ fn start(flags: &Flags) -> ExitCode {
     if !loaded.from_file {
         ::log::info!("there is no {}: the defaults hold", loaded.path);
     }
-    run::run(flags.config.clone(), loaded)
+    then(loaded)
 }
 
 /// A wrong configuration is for the person who starts the program, whatever the level of the log.

@@ -94,7 +94,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
 }
 
 /// No core is dumped: it would hold credentials, and what a poll was just reading.
-fn leave_no_core() {
+pub(super) fn leave_no_core() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a limit that lives through the call; to lower one's own needs no right and cannot fail.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };

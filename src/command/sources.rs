@@ -71,12 +71,8 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
             field_selector: config.field_selector.clone(),
             shard: config.shard,
         };
-        let way = match &config.kubeconfig_path {
-            None => Way::InCluster,
-            Some(path) => Way::Kubeconfig { path: path.clone(), content: digest(path) },
-        };
         recipes.push(Recipe::Secrets {
-            way,
+            way: Way::of(config),
             selection: Box::new(selection),
             annotation_key: annotation_key.clone(),
             watch: config.watch,
@@ -104,6 +100,14 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
         log::warn!("there is nothing to read: `kubernetes` is false, and `files` and `manifests` are empty");
     }
     recipes
+}
+
+/// The cluster of a configuration; nobody is called yet.
+///
+/// # Errors
+/// What is missing, for the log.
+pub(super) fn cluster(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
+    Way::of(config).connect(own)
 }
 
 impl Recipe {
@@ -144,6 +148,13 @@ impl Recipe {
 }
 
 impl Way {
+    fn of(config: &Config) -> Self {
+        match &config.kubeconfig_path {
+            None => Self::InCluster,
+            Some(path) => Self::Kubeconfig { path: path.clone(), content: digest(path) },
+        }
+    }
+
     fn connect(&self, own: &OwnMetrics) -> Result<Cluster, String> {
         let environment = |name: &str| std::env::var(name).ok();
         let access = match self {

@@ -108,6 +108,13 @@ pub struct ClaimsSet<'a> {
 
 impl<'a> ClaimsSet<'a> {
     /// Reads the text of a claims set.
+    ///
+    /// # Errors
+    /// Why it is no JSON object.
+    pub fn of_text(text: &'a str, paths: &ClaimPaths) -> Result<Self, JsonFault> {
+        Self::read(text, paths)
+    }
+
     pub(super) fn read(text: &'a str, paths: &ClaimPaths) -> Result<Self, JsonFault> {
         let mut claims = Self::default();
         let mut audience = None;

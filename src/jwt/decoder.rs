@@ -77,7 +77,7 @@ impl Drop for Decoder {
     }
 }
 
-fn decode_segment<'a>(segment: &str, buffer: &'a mut Vec<u8>) -> Result<&'a str, SegmentFault> {
+pub(super) fn decode_segment<'a>(segment: &str, buffer: &'a mut Vec<u8>) -> Result<&'a str, SegmentFault> {
     buffer.clear();
     URL_SAFE_NO_PAD.decode_vec(segment, buffer).map_err(|_| SegmentFault::NotBase64Url)?;
     Ok(json::text(buffer)?)

@@ -8,10 +8,12 @@ mod claims;
 mod compact;
 mod decoder;
 mod error;
+mod opened;
 mod pointer;
 
 pub use claims::{ClaimPaths, ClaimsSet, NumericDate};
 pub use compact::{MAX_TOKEN_BYTES, Segments, looks_like_jwt, without_decoration};
 pub use decoder::{Decoder, TokenType, UnverifiedJwt};
 pub use error::{DecodeError, SegmentFault};
+pub use opened::OpenedJwt;
 pub use pointer::{JsonPointer, PointerError, push_token};

@@ -55,6 +55,14 @@ impl FieldSelector {
         self
     }
 
+    /// The requirements that do not hold of an object whose fields have the values that `field` tells; none if it is selected.
+    pub fn unmet<'f>(&self, field: impl Fn(&str) -> &'f str) -> Vec<&str> {
+        let holds = |term: &&str| {
+            term_of(term).is_ok_and(|(name, operator, value)| (field(name) == value) == (operator != "!="))
+        };
+        self.text.split(',').filter(|term| !term.is_empty() && !holds(term)).collect()
+    }
+
     /// As the API takes it in `fieldSelector`, not yet escaped for a URL. Empty if everything is selected.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -84,6 +92,18 @@ fn check_type(value: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_met_is_told() {
+        let selector = FieldSelector::parse("type!=Opaque,metadata.name=a,metadata.namespace!=n").unwrap();
+        let field = |name: &str| match name {
+            "type" => "Opaque",
+            "metadata.name" => "a",
+            _ => "n",
+        };
+        assert_eq!(selector.unmet(field), ["type!=Opaque", "metadata.namespace!=n"]);
+        assert!(FieldSelector::default().unmet(field).is_empty());
+    }
 
     #[test]
     fn what_the_api_server_takes() {

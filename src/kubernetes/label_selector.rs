@@ -61,7 +61,35 @@ impl LabelSelector {
     }
 }
 
+/// What a selector asks of one label and an object does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The label's key.
+    pub key: String,
+    /// What its value has to be, to stand behind the key: `has to be a or b`.
+    pub wanted: String,
+}
+
+impl LabelSelector {
+    /// The requirements that do not hold of an object's labels; none if it is selected.
+    pub fn unmet<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> Vec<Unmet> {
+        let failing = self.requirements.iter().filter(|requirement| !requirement.test.passes(label(&requirement.key)));
+        failing.map(|Requirement { key, test }| Unmet { key: key.clone(), wanted: test.in_words() }).collect()
+    }
+}
+
 impl Test {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Present => "has to be there".to_owned(),
+            Self::Absent => "must not be there".to_owned(),
+            Self::OneOf(values) => format!("has to be {}", quoted(values)),
+            Self::NoneOf(values) => format!("must not be {}", quoted(values)),
+            Self::GreaterThan(bound) => format!("has to be a number above {bound}"),
+            Self::LessThan(bound) => format!("has to be a number below {bound}"),
+        }
+    }
+
     fn passes(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|value| value.parse::<i64>().ok());
         match self {
@@ -73,6 +101,10 @@ impl Test {
             Self::LessThan(bound) => number().is_some_and(|number| number < *bound),
         }
     }
+}
+
+fn quoted(values: &[String]) -> String {
+    values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(" or ")
 }
 
 impl fmt::Display for LabelSelector {
@@ -226,6 +258,29 @@ impl<'a> Parser<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_not_met_is_told_in_words() {
+        let selector = LabelSelector::parse("a=x,b in (y,z),!c,d,e!=q,f>5").unwrap().unwrap();
+        let unmet = |labels: &[(&str, &'static str)]| {
+            let labels: Vec<(String, &'static str)> =
+                labels.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect();
+            let label = |key: &str| labels.iter().find(|(known, _)| known == key).map(|(_, value)| *value);
+            selector.unmet(label).into_iter().map(|unmet| format!("{} {}", unmet.key, unmet.wanted)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            unmet(&[("a", "other"), ("c", ""), ("e", "q"), ("f", "5")]),
+            [
+                "a has to be \"x\"",
+                "b has to be \"y\" or \"z\"",
+                "c must not be there",
+                "d has to be there",
+                "e must not be \"q\"",
+                "f has to be a number above 5"
+            ]
+        );
+        assert!(unmet(&[("a", "x"), ("b", "z"), ("d", ""), ("f", "6")]).is_empty());
+    }
 
     // Both lists follow labels/selector_test.go of apimachinery.
     #[test]

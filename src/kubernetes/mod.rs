@@ -17,7 +17,7 @@ mod status;
 pub mod watch;
 
 pub use field_selector::FieldSelector;
-pub use label_selector::LabelSelector;
+pub use label_selector::{LabelSelector, Unmet};
 pub use name::{check_dns_label, check_qualified, check_subdomain_name};
 pub use namespace_pattern::NamespacePattern;
 pub use query::Query;

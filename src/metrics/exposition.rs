@@ -75,6 +75,17 @@ pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut
     encode_passing(snapshot, own, now, out)
 }
 
+/// Writes what still holds when it is read later, from a file: nothing that the clock makes stale, nothing of the process.
+///
+/// # Errors
+/// Those of `out`.
+pub fn encode_for_file(snapshot: &Snapshot, own: &OwnMetrics, out: &mut dyn Write) -> io::Result<()> {
+    encode_lasting(snapshot, out)?;
+    let mut own_families = String::new();
+    own.encode_those(&mut own_families, |name| !name.starts_with("process_"));
+    out.write_all(own_families.as_bytes())
+}
+
 /// The text on its way out.
 struct Text<'a> {
     piece: Vec<u8>,

@@ -8,6 +8,6 @@ mod exposition;
 mod family;
 mod own;
 
-pub use exposition::{CONTENT_TYPE, encode, encode_lasting, encode_passing};
+pub use exposition::{CONTENT_TYPE, encode, encode_for_file, encode_lasting, encode_passing};
 pub use family::{FAMILIES, Family, Kind};
 pub use own::{BuildInfo, OwnMetrics};

@@ -119,10 +119,15 @@ impl OwnMetrics {
 
     /// Appends the families in text format. What cannot be encoded (an empty family) is left out.
     pub(super) fn encode(&self, text: &mut String) {
+        self.encode_those(text, |_| true);
+    }
+
+    /// Those whose names are wanted.
+    pub(super) fn encode_those(&self, text: &mut String, wanted: impl Fn(&str) -> bool) {
         // Family by family: one that fails must not take the others along.
-        for family in self.registry.gather() {
+        for family in self.registry.gather().iter().filter(|family| wanted(family.name())) {
             let before = text.len();
-            if TextEncoder::new().encode_utf8(std::slice::from_ref(&family), text).is_err() {
+            if TextEncoder::new().encode_utf8(std::slice::from_ref(family), text).is_err() {
                 text.truncate(before);
             }
         }

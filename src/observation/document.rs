@@ -15,7 +15,7 @@ pub(super) type Each<'a> = &'a mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>;
 
 /// Why a value cannot be searched.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum DocumentFault {
+pub enum DocumentFault {
     /// Neither JSON nor a kubeconfig, by the look of it.
     NoDocument,
     /// It begins like JSON, and is none.
@@ -46,7 +46,10 @@ impl fmt::Display for DocumentFault {
 
 /// Searches a value, as [`without_decoration`] leaves it. A kubeconfig (Kubernetes, `clientcmd/api/v1.Config`) may be YAML;
 /// everything else has to be JSON.
-pub(super) fn search(value: &[u8], each: Each<'_>) -> Result<(), DocumentFault> {
+///
+/// # Errors
+/// Why it cannot be searched, or not to its end; what was found before has been lent.
+pub fn search(value: &[u8], each: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), DocumentFault> {
     let mut search = Search { pointer: String::new(), each, stopped: false };
     match value.first() {
         Some(b'{' | b'[') => {

@@ -92,6 +92,12 @@ impl DataValue<'_> {
         }
     }
 
+    /// The bytes, where they can be had.
+    #[must_use]
+    pub fn to_vec(&self) -> Option<Vec<u8>> {
+        self.bytes(&mut Vec::new()).ok().map(<[u8]>::to_vec)
+    }
+
     /// Whether the first bytes let a token or a document follow. Most values of a cluster are certificates, keys and
     /// archives: those are passed over without being decoded.
     #[must_use]

@@ -1,9 +1,11 @@
 //! The one thread with state that changes: it asks the sources, takes in what their watches say, and publishes what they hold.
 
 mod handover;
+mod once;
 mod polled;
 
 pub use handover::{Handover, Lineup, Place, SourceNumber};
+pub use once::poll_once;
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;

@@ -308,7 +308,7 @@ fn seconds_for(requests: usize) -> Duration {
 }
 
 /// A panic in a dependency costs one poll or one event: what was known stays, and the source is asked again.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PollError> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PollError> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| PollError {
         reason: "panic",
         message: "broken off by a defect of this program; please report the place above".into(),

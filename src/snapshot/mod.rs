@@ -2,6 +2,10 @@
 //!
 //! Observations are shared with the previous snapshot, so that assembling one costs a pointer per Secret.
 
+mod row;
+
+pub use row::Row;
+
 use crate::observation::{Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;
 use std::hint::black_box;

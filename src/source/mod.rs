@@ -20,6 +20,7 @@ use crate::snapshot::ScopeStatus;
 use secrets::StreamEvent;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// What a source holds, sorted by namespace and name, each Secret once.
@@ -48,6 +49,11 @@ pub trait Source: Send {
     /// As of [`poll`](Self::poll).
     fn relist(&mut self) -> Result<(), PollError> {
         self.poll()
+    }
+
+    /// Counts each Secret that is looked at into `seen`, for whoever watches a long poll.
+    fn count_into(&mut self, seen: Arc<AtomicUsize>) {
+        let _ = seen;
     }
 
     /// How many requests a poll makes, and the watches that start from it: the poller is the more patient for it.

@@ -18,9 +18,11 @@ const DEFAULT_NAMESPACE: &str = "default";
 const MAX_OPEN_BRACKETS: usize = 1000;
 
 /// A Secret as it is written down.
-pub(super) struct SecretManifest {
-    pub(super) namespace: String,
-    pub(super) name: String,
+pub struct SecretManifest {
+    /// `default` where the manifest has none.
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
     metadata: Map<String, Value>,
     /// By key. `stringData` has taken the place of `data`.
     data: BTreeMap<String, DataValue<'static>>,
@@ -28,9 +30,9 @@ pub(super) struct SecretManifest {
 
 /// A document that should hold Secrets and cannot be read. Says nothing of its content.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct DocumentFault {
+pub struct DocumentFault {
     /// Of the file, from 1.
-    pub(super) line: usize,
+    pub line: usize,
     pub(super) problem: Problem,
 }
 
@@ -79,21 +81,27 @@ impl SecretManifest {
         Some(Self { namespace, name, metadata, data })
     }
 
-    pub(super) fn annotation(&self, key: &str) -> Option<&str> {
+    /// The value of an annotation.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
         self.metadata.get("annotations")?.get(key)?.as_str()
     }
 
-    pub(super) fn label(&self, key: &str) -> Option<&str> {
+    /// The value of a label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
         self.metadata.get("labels")?.get(key)?.as_str()
     }
 
-    pub(super) fn into_data(self) -> Vec<(Cow<'static, str>, DataValue<'static>)> {
+    /// Data keys and values, by key.
+    #[must_use]
+    pub fn into_data(self) -> Vec<(Cow<'static, str>, DataValue<'static>)> {
         self.data.into_iter().map(|(key, value)| (Cow::Owned(key), value)).collect()
     }
 }
 
 /// Lends each Secret of a file, in its order. Objects of other kinds are passed over.
-pub(super) fn each_secret(text: &str, each: &mut impl FnMut(SecretManifest)) -> Vec<DocumentFault> {
+pub fn each_secret(text: &str, each: &mut impl FnMut(SecretManifest)) -> Vec<DocumentFault> {
     if let Some(objects) = json_stream(text) {
         return take_all(objects.into_iter().map(|object| (1, object)), each);
     }

@@ -10,7 +10,8 @@ use super::regular_file::FileFault;
 use super::{FileGlob, Held, Links, PollError, Source};
 use crate::kubernetes::LabelSelector;
 use crate::observation::{DataValue, Observer, Reading, Reason, SecretObservation, SecretView};
-use document::{SecretManifest, each_secret};
+
+pub use document::{DocumentFault, SecretManifest, each_secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;

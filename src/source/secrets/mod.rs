@@ -49,6 +49,7 @@ use named::ANY_MOMENT;
 use namespaces::{NAMESPACES, Namespaces};
 use scope::Scope;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
 use watching::Watch;
@@ -79,6 +80,8 @@ pub struct SecretsSource {
     /// The list of a namespace that came to be chosen has failed: the next poll lists everything.
     awaits_poll: bool,
     trusted_until: Option<Instant>,
+    /// Objects that lists brought.
+    seen: Arc<AtomicUsize>,
 }
 
 impl SecretsSource {
@@ -108,6 +111,7 @@ impl SecretsSource {
             namespaces: None,
             awaits_poll: false,
             trusted_until: None,
+            seen: Arc::default(),
         };
         source.with_selection(selection)
     }
@@ -167,6 +171,7 @@ impl SecretsSource {
         scope: usize,
         selector: &str,
     ) -> Result<Option<Arc<SecretObservation>>, ObjectError> {
+        self.seen.fetch_add(1, Ordering::Relaxed);
         let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
         if named.is_none() && self.passes_over(&secret.namespace, &secret.name) {
             return Ok(None);
@@ -276,6 +281,10 @@ impl Source for SecretsSource {
         let all_failed = self.list_places(|at, _| scopes.contains(&at))?;
         self.list_joined(&joined)?;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn count_into(&mut self, seen: Arc<AtomicUsize>) {
+        self.seen = seen;
     }
 
     fn scopes(&self) -> Vec<ScopeStatus> {

@@ -1,0 +1,205 @@
+//! What the API server says: the Secret itself, and what we may do.
+
+use crate::config::Config;
+use crate::kubernetes::list::{MAX_OBJECT_BYTES, read_list};
+use crate::kubernetes::object::{ObjectError, SecretObject};
+use crate::kubernetes::{ApiRequest, Cluster, FieldSelector, Query, Reason, RequestError, Verb};
+use crate::observation::DataValue;
+use crate::{json, kubernetes};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read as _;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// One request is answered within this time or not at all.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A Secret as it was read, with what decides whether it is taken.
+pub(super) struct Held {
+    object: Zeroizing<Vec<u8>>,
+    pub(super) labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    pub(super) annotation: Option<String>,
+    pub(super) secret_type: String,
+}
+
+pub(super) enum Asked {
+    Found(Held),
+    /// By a list, without the right to `get` it.
+    FoundByList(Held),
+    Missing,
+}
+
+impl Held {
+    fn new(object: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let mut held = Self {
+            object,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            annotation: None,
+            secret_type: String::new(),
+        };
+        let text = std::str::from_utf8(&held.object).ok()?;
+        let (mut metadata, mut secret_type) = ("{}", Cow::Borrowed(""));
+        json::members(text, |name, value| match &*name {
+            "metadata" => metadata = value,
+            "type" => secret_type = json::string(value).unwrap_or_default(),
+            _ => {}
+        })
+        .ok()?;
+        let (mut labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+        json::members(metadata, |name, value| match &*name {
+            "labels" => labels = texts(value),
+            "annotations" => annotations = texts(value),
+            _ => {}
+        })
+        .ok()?;
+        let secret_type = secret_type.into_owned();
+        (held.labels, held.annotations, held.secret_type) = (labels, annotations, secret_type);
+        Some(held)
+    }
+
+    pub(super) fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
+
+    pub(super) fn data<'a>(&'a self, into: &mut Vec<(Cow<'a, str>, DataValue<'a>)>) -> Result<(), ObjectError> {
+        SecretObject::read(&self.object, "").and_then(|secret| secret.data(into))
+    }
+}
+
+fn texts(object: &str) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    // `null` is as good as none.
+    let _ = json::members(object, |key, value| {
+        if let Some(value) = json::string(value) {
+            texts.insert(key.into_owned(), value.into_owned());
+        }
+    });
+    texts
+}
+
+/// The Secret, got by its name, or found by a list where that is forbidden.
+pub(super) fn secret(cluster: &Cluster, config: &Config, namespace: &str, name: &str) -> Result<Asked, RequestError> {
+    let with_annotation = |mut held: Held| {
+        held.annotation = held.annotations.get(&config.annotation_key).cloned();
+        held
+    };
+    let path = Query::path(&["api", "v1", "namespaces", namespace, "secrets", name]).build();
+    let refused = match cluster.send(&request(Verb::Get, "secrets", path, None)) {
+        Ok(response) => {
+            let object = whole(response)?;
+            let held = Held::new(object).ok_or_else(|| no_secret(cluster))?;
+            return Ok(Asked::Found(with_annotation(held)));
+        }
+        Err(error) if error.reason() == Reason::NotFound => return Ok(Asked::Missing),
+        Err(error) if error.reason() == Reason::Forbidden => error,
+        Err(error) => return Err(error),
+    };
+    let fields = FieldSelector::default().named(name);
+    let in_namespace = Query::path(&["api", "v1", "namespaces", namespace, "secrets"]);
+    match listed(cluster, in_namespace.with("fieldSelector", fields.as_str())) {
+        Ok(Some(held)) => Ok(Asked::FoundByList(with_annotation(held))),
+        Ok(None) => Ok(Asked::Missing),
+        // What was asked for first says best what is missing.
+        Err(_) => Err(refused),
+    }
+}
+
+fn listed(cluster: &Cluster, query: Query) -> Result<Option<Held>, RequestError> {
+    let response = cluster.send(&request(Verb::List, "secrets", query.build(), None))?;
+    let mut found = None;
+    read_list(response, |item| found = Held::new(Zeroizing::new(item.to_vec()))).map_err(|_| no_secret(cluster))?;
+    Ok(found)
+}
+
+fn no_secret(cluster: &Cluster) -> RequestError {
+    RequestError::new(Reason::BadAnswer, format!("what {} sent is no Secret", cluster.server()))
+}
+
+fn request<'a>(verb: Verb, resource: &'a str, path: String, body: Option<(&'a str, &'a [u8])>) -> ApiRequest<'a> {
+    ApiRequest { verb, resource, path, body, deadline: Some(TIMEOUT), per_read: TIMEOUT }
+}
+
+fn whole(response: kubernetes::ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let mut bounded = response.take(MAX_OBJECT_BYTES as u64 + 1);
+    let read = bounded.read_to_end(&mut bytes);
+    let response = bounded.into_inner();
+    read.map_err(|error| response.read_error(error))?;
+    Ok(bytes)
+}
+
+/// Something that the exporter does with Secrets, and whether we may.
+pub(super) struct Right {
+    verb: Verb,
+    /// `None`: in the whole cluster.
+    namespace: Option<String>,
+    name: Option<String>,
+    pub(super) is_denied: bool,
+    /// Without it nothing is read; else it is only slower.
+    pub(super) is_needed: bool,
+}
+
+impl Right {
+    pub(super) fn what(&self) -> String {
+        let place = match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => format!("the Secret {namespace}/{name}"),
+            (Some(namespace), None) => format!("secrets in the namespace {namespace}"),
+            _ => "secrets in the whole cluster".to_owned(),
+        };
+        format!("{} {place}", self.verb)
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.what();
+        match (self.is_denied, self.is_needed) {
+            (false, _) => write!(f, "we may {what}"),
+            (true, true) => write!(f, "we may NOT {what}: grant that"),
+            (true, false) => write!(f, "we may not {what}: changes show at the next poll"),
+        }
+    }
+}
+
+/// What the configuration would do to read this Secret, each held against `SelfSubjectAccessReview`, which everybody may
+/// create. What cannot be asked is not there.
+pub(super) fn rights(cluster: &Cluster, config: &Config, namespace: &str, name: &str) -> Vec<Right> {
+    let named = config.secrets.iter().any(|secret| secret.namespace == namespace && secret.name == name);
+    let first = if named { Verb::Get } else { Verb::List };
+    if !named && config.only_named {
+        return Vec::new();
+    }
+    let whole_cluster = !named && config.namespaces.is_empty();
+    if !named && !whole_cluster && !config.namespaces.iter().any(|known| known == namespace) {
+        return Vec::new();
+    }
+    let verbs = [Some((first, true)), config.watch.then_some((Verb::Watch, false))];
+    let right = |(verb, is_needed)| {
+        let namespace = (!whole_cluster).then(|| namespace.to_owned());
+        let name = named.then(|| name.to_owned());
+        let is_denied = !is_allowed(cluster, verb, namespace.as_deref(), name.as_deref())?;
+        Some(Right { verb, namespace, name, is_denied, is_needed })
+    };
+    verbs.into_iter().flatten().filter_map(right).collect()
+}
+
+fn is_allowed(cluster: &Cluster, verb: Verb, namespace: Option<&str>, name: Option<&str>) -> Option<bool> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "verb": verb.as_str(), "version": "v1", "resource": "secrets",
+            "namespace": namespace.unwrap_or_default(), "name": name.unwrap_or_default(),
+        }},
+    });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
+    let (resource, body) = ("selfsubjectaccessreviews", review.to_string());
+    let request = request(Verb::Create, resource, path, Some(("application/json", body.as_bytes())));
+    let answer = cluster.send(&request).and_then(whole).ok()?;
+    serde_json::from_slice::<Value>(&answer).ok()?.pointer("/status/allowed")?.as_bool()
+}

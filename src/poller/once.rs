@@ -1,0 +1,60 @@
+//! One look at every source, for the commands that answer and end.
+
+use super::polled::guarded;
+use crate::metrics::OwnMetrics;
+use crate::snapshot::{ScopeStatus, Snapshot, SourceStatus};
+use crate::source::{Held, Source};
+use crate::time::UnixSeconds;
+use std::time::Instant;
+
+/// Polls each source once, whatever becomes of the others, and tells `begin` the name of each before. What they hold is one
+/// snapshot.
+pub fn poll_once(
+    mut sources: Vec<Box<dyn Source>>,
+    max_series: usize,
+    own: &OwnMetrics,
+    mut begin: impl FnMut(&str),
+) -> Snapshot {
+    let looked: Vec<(SourceStatus, Held)> = sources
+        .iter_mut()
+        .map(|source| {
+            begin(source.name());
+            look(source.as_mut(), own)
+        })
+        .collect();
+    Snapshot::assemble(looked.iter().map(|(status, held)| (status, held.as_slice())), max_series)
+}
+
+fn look(source: &mut dyn Source, own: &OwnMetrics) -> (SourceStatus, Held) {
+    let mut status = SourceStatus { tried: true, ..SourceStatus::untried(source.name()) };
+    let begun = Instant::now();
+    let result = guarded(|| source.poll()).unwrap_or_else(Err);
+    own.observe_poll(&status.name, begun.elapsed().as_secs_f64());
+    let held = source.held().clone();
+    let mut scopes = source.scopes();
+    match result {
+        Err(error) => {
+            own.count_source_error(&status.name, error.reason);
+            scopes = scopes.into_iter().map(|scope| ScopeStatus { up: false, ..scope }).collect();
+            status.failure = Some(error.message.as_str().into());
+        }
+        Ok(()) => {
+            let faults = source.faults();
+            // A fault that is shown stands among what is held, and is counted there.
+            for fault in faults.iter().filter(|fault| !fault.is_shown) {
+                own.count_source_error(&status.name, fault.error.reason);
+            }
+            for error in held.iter().flat_map(|secret| &secret.errors) {
+                own.count_source_error(&status.name, error.reason.as_str());
+            }
+            status.up = scopes.iter().all(|scope| scope.up);
+            status.failure =
+                faults.iter().find(|fault| !fault.is_shown).map(|fault| fault.error.message.as_str().into());
+            status.last_success = Some(UnixSeconds::now());
+        }
+    }
+    status.scopes = scopes.into();
+    status.secrets = held.len();
+    status.tokens = held.iter().map(|secret| secret.tokens.len()).sum();
+    (status, held)
+}

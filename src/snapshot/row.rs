@@ -1,0 +1,132 @@
+//! What a snapshot holds, place by place, for people: a token with what is wrong with it, or an error in the place of a token.
+
+use super::Snapshot;
+use crate::observation::{Reason, SecretObservation, TokenError, TokenObservation, labels};
+use std::borrow::Cow;
+
+/// One token, or one Secret, key or file in which none could be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    location: &'a str,
+    token: Option<&'a TokenObservation>,
+    errors: &'a [TokenError],
+}
+
+impl<'a> Row<'a> {
+    /// The token, if it could be read.
+    #[must_use]
+    pub fn token(&self) -> Option<&'a TokenObservation> {
+        self.token
+    }
+
+    /// Why it is not shown, or not in full: code and, for people, the detail.
+    pub fn errors(&self) -> impl Iterator<Item = (Reason, &'a str)> {
+        self.errors.iter().map(|error| (error.reason, &*error.detail))
+    }
+
+    /// The labels of its place: `secret_key`, `secret_name`, `secret_namespace`, and whatever the configuration adds there.
+    pub fn location(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        labels(self.location)
+    }
+
+    /// All its labels, once each, but for `role` and `scope`, which it may have several of.
+    pub fn labels(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
+        let (head, tail) = self.token.map_or(("", self.location), |token| (token.head(), token.tail()));
+        labels(head).chain(labels(tail))
+    }
+
+    /// The value of one of [`labels`](Self::labels); empty if there is no such label.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Cow<'a, str> {
+        self.labels().find(|(known, _)| *known == name).map(|(_, value)| value).unwrap_or_default()
+    }
+}
+
+impl Snapshot {
+    /// Every token and every error, by namespace, name and key. That a token has no series (`max_series`) is not among the
+    /// errors: it is no fault of the token.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.secrets.iter().flat_map(|secret| rows_of(secret))
+    }
+}
+
+/// Both lists are sorted by location: merges them.
+fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
+    let (mut tokens, mut errors) = (&*secret.tokens, &*secret.errors);
+    std::iter::from_fn(move || {
+        let location = match (tokens.first(), errors.first()) {
+            (None, None) => return None,
+            (Some(token), None) => token.location(),
+            (None, Some(error)) => &error.location,
+            (Some(token), Some(error)) => token.location().min(&error.location),
+        };
+        let token = tokens.first().filter(|token| token.location() == location);
+        if token.is_some() {
+            tokens = tokens.get(1..).unwrap_or_default();
+        }
+        let here = errors.iter().take_while(|error| *error.location == *location).count();
+        let (errors_here, others) = errors.split_at_checked(here).unwrap_or((errors, &[]));
+        errors = others;
+        Some(Row { location, token, errors: errors_here })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::ClaimPaths;
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
+    use crate::snapshot::SourceStatus;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use std::sync::Arc;
+
+    #[test]
+    fn tokens_and_errors_of_one_place_are_one_row() {
+        let token = |claims: &str| {
+            let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+            DataValue::Plain(format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(claims)).into())
+        };
+        let data = [
+            ("b".into(), token(r#"{"exp":7,"sub":"a\"b\n","iss":"i"}"#)),
+            ("d".into(), token(r#"{"exp":"soon","iat":5}"#)),
+        ];
+        let view = SecretView {
+            namespace: "ns",
+            name: "s",
+            annotation: Some("a,b,c,d"),
+            data: &data,
+            picked: true,
+            extra: &ExtraLabels::default(),
+            version: 0,
+        };
+        let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
+        let mut observer = Observer::new(Reading::new(ClaimPaths::default(), bounds));
+        let held = [Arc::new(observer.observe(&view).unwrap())];
+        let snapshot = Snapshot::assemble([(&SourceStatus::untried("kubernetes"), &held[..])], 0);
+        let rows: Vec<_> = snapshot
+            .rows()
+            .map(|row| {
+                let errors: Vec<_> = row.errors().map(|(reason, _)| reason.as_str()).collect();
+                (row.label("secret_key").into_owned(), row.token().is_some(), errors.join(" "))
+            })
+            .collect();
+        let row = |key: &str, token, errors: &str| (key.to_owned(), token, errors.to_owned());
+        assert_eq!(
+            rows,
+            [
+                row("a", false, "missing_key"),
+                row("b", true, ""),
+                row("c", false, "missing_key"),
+                row("d", true, "invalid_claims")
+            ]
+        );
+        let row = snapshot.rows().nth(1).unwrap();
+        let labels: Vec<_> = row.labels().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            labels.join(";"),
+            "algorithm=none;audience=;email=;id=;issuer=i;name=;secret_key=b;secret_name=s;secret_namespace=ns;subject=a\"b\n"
+        );
+        assert_eq!((row.location().count(), &*row.label("subject"), &*row.label("none")), (3, "a\"b\n", ""));
+    }
+}
