@@ -29,9 +29,9 @@ pub(super) fn parse(text: &str, lookup: Lookup<'_>) -> Result<Option<Shard>, Exp
     let ordinal = host.rsplit_once('-').and_then(|(_, ordinal)| number(ordinal)).ok_or_else(|| {
         Expected::new(format!("a host name that ends in a number, as those of a StatefulSet do, and not \"{host}\""))
     })?;
-    Shard::new(ordinal, count).map(Some).ok_or_else(|| {
-        Expected::new(format!("more shards, or fewer replicas: a pod beyond them runs, by its host name \"{host}\""))
-    })
+    Shard::new(ordinal, count)
+        .map(Some)
+        .ok_or_else(|| Expected::new(format!("more shards than the number of this pod, whose host name is \"{host}\"")))
 }
 
 /// Digits alone.
@@ -79,7 +79,7 @@ mod tests {
             ("ordinal/3", None, "ends in a number"),
             ("ordinal/3", Some("jwt-exporter-5d9c7b6f4-x2x7q"), "ends in a number"),
             ("ordinal/3", Some("exporter3"), "ends in a number"),
-            ("ordinal/3", Some("jwt-exporter-3"), "fewer replicas"),
+            ("ordinal/3", Some("jwt-exporter-3"), "number of this pod"),
         ] {
             let error = read(text, host).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

@@ -37,6 +37,8 @@ const CASES: &[(&str, &[&str])] = &[
     ("after_the_end_of_flags", &["--", "-version"]),
     ("check_config", &["-check-config", "-config", "tests/golden/cli/good.yaml"]),
     ("check_config_cluster", &["-check-config", "-config", "tests/golden/cli/cluster.yaml"]),
+    ("check_config_selected", &["-check-config", "-config", "tests/golden/cli/selected.yaml"]),
+    ("check_config_labels_by_name", &["-check-config", "-config", "tests/golden/cli/labels_by_name.yaml"]),
     ("check_config_named", &["-check-config", "-config", "tests/golden/cli/named.yaml"]),
     ("check_config_files", &["-check-config", "-config", "tests/golden/cli/files.yaml"]),
     ("check_config_files_anywhere", &["-check-config", "-config", "tests/golden/cli/files_anywhere.yaml"]),

@@ -19,6 +19,7 @@ fn lookup(name: &str) -> Option<OsString> {
     match name {
         "HOME" => Some("/home/me".into()),
         "CLUSTER" => Some("dev".into()),
+        "HOSTNAME" => Some("exporter-2".into()),
         _ => None,
     }
 }
@@ -99,7 +100,11 @@ kubernetes: true
 namespaces: []
 exclude_namespaces: []
 field_selector: ""
+namespace_selector: ""
 secrets: []
+shard: ""
+secret_labels: {}
+namespace_labels: {}
 files: []
 follow_links_outside: false
 manifests: []
@@ -138,8 +143,17 @@ claims: {role: [/realm_access/roles], email: []}
 max_tokens_per_secret: 1
 max_series_per_token: 2
 max_series: 3
+shard: ordinal/3
+secret_labels: {team: app.kubernetes.io/team, _a1: b}
+namespace_labels: {Zone: z}
 "#,
     );
+    assert_eq!(config.shard.unwrap().to_string(), "2/3");
+    let labels: Vec<_> = config.reading.secret_labels.entries().collect();
+    assert_eq!(labels, [("_a1", "b"), ("team", "app.kubernetes.io/team")]);
+    assert_eq!(config.reading.namespace_labels.entries().collect::<Vec<_>>(), [("Zone", "z")]);
+    let selector = good("namespace_selector: ' env in (a) '").namespace_selector.unwrap();
+    assert_eq!(selector.as_str(), "env in (a)");
     assert_eq!(config.address.to_string(), "127.0.0.1:9100");
     let selectors: Vec<_> = config.label_selectors.iter().map(|selector| selector.as_str()).collect();
     assert_eq!(selectors, ["a=b", "c in (d, e)"]);

@@ -36,7 +36,7 @@ fn overlay(name: &str) -> Vec<Value> {
     let folder = format!("manifests/overlays/{name}");
     let read = |file: &str| -> Value { serde_yaml::from_str(&text(&format!("{folder}/{file}"))).unwrap() };
     let kustomization = read("kustomization.yaml");
-    let known = ["apiVersion", "kind", "patches", "resources"];
+    let known = ["apiVersion", "images", "kind", "patches", "resources"];
     assert!(kustomization.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{kustomization}");
     let names = |key: &str| kustomization[key].as_array().unwrap().clone().into_iter();
     let mut objects: Vec<Value> = base().into_iter().map(|(_, object)| object).collect();
@@ -57,7 +57,9 @@ fn overlay(name: &str) -> Vec<Value> {
         if patch["$patch"] == "delete" {
             objects.remove(at);
         } else {
-            objects[at]["data"] = patch["data"].clone();
+            for part in ["data", "rules"].into_iter().filter(|part| !patch[part].is_null()) {
+                objects[at][part] = patch[part].clone();
+            }
         }
     }
     let there: BTreeSet<String> = std::fs::read_dir(crate::support::manifests::in_checkout(&folder))
@@ -70,6 +72,10 @@ fn overlay(name: &str) -> Vec<Value> {
 
 /// An overlay in a cluster: the rights that it grants are used, all of them and no others, and suffice.
 fn try_overlay(name: &str, secret: &Secret, used: &[&str]) {
+    try_overlay_after(name, secret, used, |_| ());
+}
+
+fn try_overlay_after(name: &str, secret: &Secret, used: &[&str], prepare: impl Fn(&ApiClient)) {
     // Of its own: the others grant the same account more.
     let plane = require_own_control_plane!(Settings::default());
     let admin = plane.admin();
@@ -80,7 +86,7 @@ fn try_overlay(name: &str, secret: &Secret, used: &[&str]) {
             admin.request("POST", &format!("{}?fieldValidation=Strict", collection(object)), Some(object));
         assert_eq!(status, 201, "{answer}");
     }
-    assert!(!objects.iter().any(|object| object["kind"].as_str().unwrap().starts_with("ClusterRole")));
+    prepare(admin);
     admin.put_secret(secret);
     let bearer = admin.request_token(NAME, NAME, &[], 3600);
     let config = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap()["data"]["config.yaml"].clone();
@@ -92,33 +98,77 @@ fn try_overlay(name: &str, secret: &Secret, used: &[&str]) {
         opened && !find(metrics, "jwt_exporter_token_info", &[("secret_namespace", "default")]).is_empty()
     });
     assert_eq!(value(&metrics, "jwt_exporter_source_up", &[("source", "kubernetes")]), 1.0);
-    let verbs: BTreeSet<String> = find(&metrics, "jwt_exporter_kube_requests_total", &[("resource", "secrets")])
-        .iter()
-        .map(|sample| sample.label("verb").to_owned())
-        .collect();
-    let rules = &objects.iter().find(|object| object["kind"] == "Role").unwrap()["rules"];
-    assert_eq!(rules.as_array().unwrap().len(), 1);
-    let granted: BTreeSet<String> =
-        rules[0]["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap().to_owned()).collect();
-    assert_eq!((&granted, &rules[0]["resources"]), (&verbs, &json!(["secrets"])));
-    assert_eq!(verbs.iter().map(String::as_str).collect::<Vec<_>>(), used);
+    let found = exporter.wait_for_metrics("all that it asks for", |metrics| requests(metrics).len() >= used.len());
+    let requests = requests(&found);
+    let roles: Vec<_> = objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("Role")).collect();
+    let [role] = roles[..] else { panic!("{} roles", roles.len()) };
+    let mut granted = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        let resource = rule["resources"][0].as_str().unwrap();
+        assert_eq!(rule["resources"].as_array().unwrap().len(), 1);
+        granted.extend(
+            rule["verbs"].as_array().unwrap().iter().map(|verb| format!("{} {resource}", verb.as_str().unwrap())),
+        );
+    }
+    assert_eq!(granted, requests);
+    assert_eq!(requests.iter().map(String::as_str).collect::<Vec<_>>(), used);
     let account = Subject::ServiceAccount { namespace: NAME, name: NAME };
-    for (namespace, verb) in [("", "list"), ("", "get"), (NAME, "list"), ("default", "patch")] {
+    let cluster = if role["kind"] == "Role" { ["list", "get"] } else { ["patch", "get"] };
+    for (namespace, verb) in [("", cluster[0]), ("", cluster[1]), (NAME, cluster[0]), ("default", "patch")] {
         admin.await_access(account, namespace, verb, "secrets", false);
     }
+}
+
+/// Verbs and resources that were asked for.
+fn requests(metrics: &str) -> BTreeSet<String> {
+    let samples = find(metrics, "jwt_exporter_kube_requests_total", &[]);
+    samples.iter().map(|sample| format!("{} {}", sample.label("verb"), sample.label("resource"))).collect()
+}
+
+#[test]
+fn the_overlay_for_selected_namespaces_needs_to_list_them() {
+    let jwt = token::hs256(&json!({"exp": 4_000_000_000_i64}));
+    let secret = Secret::new("default", "one").label("monitor.jwt.io/monitoring", "true").data("token", jwt);
+    let used = ["list namespaces", "list secrets", "watch namespaces", "watch secrets"];
+    let label = |admin: &ApiClient| {
+        let patch = json!({"metadata": {"labels": {"monitor.jwt.io/monitoring": "true"}}});
+        assert_eq!(admin.request("PATCH", "/api/v1/namespaces/default", Some(&patch)).0, 200);
+    };
+    try_overlay_after("selected-namespaces", &secret, &used, label);
+}
+
+/// The pods differ from the Deployment's in nothing.
+#[test]
+fn the_overlay_with_shards_is_taken_by_the_api_server() {
+    let plane = require_control_plane!();
+    let admin = plane.admin();
+    ensure(admin, &of_kind("Namespace"));
+    let objects = overlay("sharded");
+    assert!(!objects.iter().any(|object| object["kind"] == "Deployment"));
+    let set = objects.iter().find(|object| object["kind"] == "StatefulSet").unwrap();
+    assert_eq!(set["spec"]["template"], of_kind("Deployment")["spec"]["template"]);
+    let target = format!("{}?dryRun=All&fieldValidation=Strict", collection(set));
+    let (status, answer) = admin.request("POST", &target, Some(set));
+    assert_eq!(status, 201, "{answer}");
+    let config = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap()["data"]["config.yaml"].clone();
+    assert!(config.as_str().unwrap().contains(&format!("shard: ordinal/{}", set["spec"]["replicas"])), "{config}");
 }
 
 #[test]
 fn the_overlay_for_single_namespaces_needs_a_role_alone() {
     let jwt = token::hs256(&json!({"exp": 4_000_000_000_i64}));
     let secret = Secret::new("default", "one").label("monitor.jwt.io/monitoring", "true").data("token", jwt);
-    try_overlay("namespaced", &secret, &["list", "watch"]);
+    try_overlay("namespaced", &secret, &["list secrets", "watch secrets"]);
 }
 
 #[test]
 fn the_overlay_for_single_secrets_lists_nothing() {
     let jwt = token::hs256(&json!({"exp": 4_000_000_000_i64}));
-    try_overlay("named", &Secret::new("default", "partner-token").data("token", jwt), &["get", "watch"]);
+    try_overlay(
+        "named",
+        &Secret::new("default", "partner-token").data("token", jwt),
+        &["get secrets", "watch secrets"],
+    );
 }
 
 #[test]

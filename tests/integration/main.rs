@@ -27,6 +27,7 @@ mod namespaces;
 mod real_cluster;
 mod reload;
 mod secrecy;
+mod selected_namespaces;
 mod signals;
 mod support_works;
 mod terminal;

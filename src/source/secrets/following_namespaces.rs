@@ -95,7 +95,7 @@ impl SecretsSource {
     }
 
     /// Brings what is held in line with what namespaces have become; those that joined are not listed yet. Whether it shows.
-    fn apply(&mut self, changes: &[NamespaceChange]) -> bool {
+    pub(super) fn apply(&mut self, changes: &[NamespaceChange]) -> bool {
         let Some(namespaces) = &self.namespaces else { return false };
         let mut shows = false;
         for NamespaceChange { name, left, relabelled, .. } in changes {
