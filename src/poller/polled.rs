@@ -237,12 +237,7 @@ impl Polled {
             _ if self.source.is_stopped() => {}
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
-            // Not sooner than a failure allows.
-            Ok(Followed::Relist) if self.is_waiting() || self.relist_due.is_some() => {}
-            Ok(Followed::Relist) => {
-                let begun = self.begun.unwrap_or_else(Instant::now);
-                self.relist_due = Some(begun + self.patience());
-            }
+            Ok(Followed::Relist) => self.relist_soon(),
             // While it is failing already, its watches end one after the other: that is no further failure.
             Ok(Followed::Failed(error)) if self.is_waiting() => {
                 if let Some(asked) = error.retry_after {
@@ -258,13 +253,24 @@ impl Polled {
         }
     }
 
+    /// Something of it is to be read again, but not sooner than a failure allows.
+    fn relist_soon(&mut self) {
+        if !self.is_waiting() && self.relist_due.is_none() {
+            let begun = self.begun.unwrap_or_else(Instant::now);
+            self.relist_due = Some(begun + self.patience());
+        }
+    }
+
     /// Lets the source do what is due between polls; when there is something to do again.
     pub(super) fn tend(&mut self, now: Instant) -> Instant {
         if self.is_waiting() {
             return self.due;
         }
-        let Tended { next, changed } = guarded(|| self.source.tend(now)).unwrap_or_default();
+        let Tended { next, changed, relist } = guarded(|| self.source.tend(now)).unwrap_or_default();
         self.changed |= changed;
+        if relist {
+            self.relist_soon();
+        }
         // While a trial goes on, parts wait: the whole comes first.
         let mend_due = self.mend_due.filter(|_| !self.is_failing());
         [next, self.trial, self.relist_due, mend_due].into_iter().flatten().fold(self.due, Instant::min)

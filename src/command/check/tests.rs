@@ -19,8 +19,15 @@ fn token(algorithm: &str, claims: &serde_json::Value) -> String {
 
 fn secret(namespace: &str, name: &str, annotation: Option<&str>, value: String) -> Arc<SecretObservation> {
     let data = [("token".into(), DataValue::Plain(value.into()))];
-    let extra = &ExtraLabels::default();
-    let view = SecretView { namespace, name, annotation, data: &data, picked: true, extra, version: 0 };
+    let view = SecretView {
+        namespace,
+        name,
+        annotation,
+        data: &data,
+        picked: true,
+        extra: &ExtraLabels::default(),
+        version: 0,
+    };
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
     Arc::new(Observer::new(Reading::new(ClaimPaths::default(), bounds)).observe(&view).unwrap())
 }

@@ -13,7 +13,7 @@ use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
 use crate::log::escape;
-use crate::observation::{DataValue, ExtraLabels, Observer, SecretObservation, SecretView, labels, without_tokens};
+use crate::observation::{DataValue, Observer, SecretObservation, SecretView, labels, without_tokens};
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
@@ -113,7 +113,8 @@ fn in_cluster(config: &Config, (namespace, name): (&str, &str), now: UnixSeconds
             });
         }
     };
-    let taken = selection::explain(config, (namespace, name), &held, told);
+    let of_namespace = asking::namespace_labels(&cluster, config, namespace);
+    let taken = selection::explain(config, (namespace, name), &held, of_namespace, told);
     let denied: Vec<_> = rights.iter().filter(|right| right.is_denied && right.is_needed).collect();
     if taken.is_some() && !denied.is_empty() {
         told.conclude(format!(
@@ -176,7 +177,7 @@ fn observe(
     named: &str,
 ) -> Option<SecretObservation> {
     let annotation = if named.is_empty() { held.annotation.as_deref() } else { Some(named) };
-    let extra = &ExtraLabels::default();
+    let extra = &config.reading.extra_labels(|key| held.label(key), None);
     let view = SecretView { namespace, name, annotation, data, picked: true, extra, version: 0 };
     Observer::new(config.reading.clone()).observe(&view)
 }

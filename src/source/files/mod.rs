@@ -248,6 +248,6 @@ impl Source for FilesSource {
             });
             self.look_later(begun.elapsed());
         }
-        Tended { next: self.next_look, changed }
+        Tended { next: self.next_look, changed, relist: false }
     }
 }

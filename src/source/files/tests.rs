@@ -62,7 +62,7 @@ fn poll(source: &mut FilesSource, folder: &Path) -> Vec<String> {
 fn look(source: &mut FilesSource) -> bool {
     let due = source.next_look.expect("a look is due after a poll");
     let begun = Instant::now();
-    let Tended { next, changed } = source.tend(due);
+    let Tended { next, changed, .. } = source.tend(due);
     assert!(next.is_some_and(|next| next >= begun + LOOK_EVERY));
     changed
 }
@@ -332,7 +332,7 @@ fn without_watch_there_are_only_polls() {
     let mut source = source(folder.path(), &["t"]);
     source.watch = false;
     source.poll().unwrap();
-    let Tended { next, changed } = source.tend(Instant::now() + Duration::from_secs(3600));
+    let Tended { next, changed, .. } = source.tend(Instant::now() + Duration::from_secs(3600));
     assert_eq!((next, changed), (None, false));
 }
 

@@ -7,9 +7,33 @@ use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Reason, RequestError};
 use crate::source::{Followed, PollError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A namespace that goes takes its Secrets and Roles with it, within seconds, and an open watch says nothing of that. One whose
+/// last Secret was deleted so long ago is listed once more.
+const EMPTIED_FOR: Duration = Duration::from_secs(10);
 
 impl SecretsSource {
+    /// Whether a namespace has to be listed that may be gone, and when that is to be asked again.
+    pub(super) fn look_after_emptied(&mut self, now: Instant) -> (bool, Option<Instant>) {
+        let (mut relist, mut next) = (false, None);
+        for at in 0..self.scopes.len() {
+            let Some(scope) = self.scopes.get_mut(at) else { continue };
+            let Some(due) = scope.emptied.map(|emptied| emptied + EMPTIED_FOR) else { continue };
+            if due > now {
+                next = Some(next.map_or(due, |next: Instant| next.min(due)));
+                continue;
+            }
+            scope.emptied = None;
+            let is_empty = scope.namespace.as_ref().is_some_and(|name| !self.holdings.has_namespace(name));
+            for stream in self.streams.iter_mut().filter(|stream| is_empty && stream.scope == at) {
+                stream.wants_list = true;
+                relist = true;
+            }
+        }
+        (relist, next)
+    }
+
     pub(super) fn line(&mut self, number: usize, line: &[u8]) -> Followed {
         let event = match WatchEvent::read(line) {
             Ok(event) => event,
@@ -55,7 +79,12 @@ impl SecretsSource {
         } else if named.is_none() && self.passes_over(namespace, name) {
             false
         } else if deleted {
-            self.holdings.remove(brought_by, namespace, name)
+            let removed = self.holdings.remove(brought_by, namespace, name);
+            let is_empty = removed && !self.holdings.has_namespace(namespace);
+            if let Some(scope) = self.scopes.get_mut(scope).filter(|scope| is_empty && scope.namespace.is_some()) {
+                scope.emptied = Some(Instant::now());
+            }
+            removed
         } else {
             match self.observe(&secret, scope, &selector) {
                 Ok(Some(observation)) => self.holdings.put(brought_by, observation),

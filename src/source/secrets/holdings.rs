@@ -106,6 +106,11 @@ impl Holdings {
         start..end
     }
 
+    /// Whether anything of a namespace is held.
+    pub(super) fn has_namespace(&self, namespace: &str) -> bool {
+        !self.of_namespace(namespace).is_empty()
+    }
+
     /// A namespace gives other labels to its tokens. Whether something changed.
     pub(super) fn relabel(&mut self, namespace: &str, labels: &str) -> bool {
         let range = self.of_namespace(namespace);

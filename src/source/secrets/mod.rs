@@ -375,7 +375,9 @@ impl Source for SecretsSource {
                 next = Some(next.map_or(until, |next| next.min(until)));
             }
         }
-        Tended { next, changed: false }
+        let (relist, looked_at) = self.look_after_emptied(now);
+        let next = next.into_iter().chain(looked_at).min();
+        Tended { next, changed: false, relist }
     }
 }
 

@@ -63,13 +63,23 @@ pub(super) struct Scope {
     field_selector: FieldSelector,
     /// Why it could not be listed at the last try, though others could.
     pub(super) failure: Option<RequestError>,
+    /// When its last Secret was deleted, until it has been listed again: perhaps the namespace goes.
+    pub(super) emptied: Option<Instant>,
     failing: Repeated,
 }
 
 impl Scope {
     fn new(namespace: Option<&str>, field_selector: FieldSelector) -> Self {
         let (namespace, path) = (namespace.map(Arc::from), path_of(namespace));
-        Self { namespace, named: None, path, field_selector, failure: None, failing: Repeated::default() }
+        Self {
+            namespace,
+            named: None,
+            path,
+            field_selector,
+            failure: None,
+            emptied: None,
+            failing: Repeated::default(),
+        }
     }
 
     fn of_secret(named: &NamedSecret) -> Self {
@@ -124,6 +134,7 @@ impl Scope {
 
     /// Keeps in mind how the last try ended, and says so if it is to be `told`: the first failure, the sum of many, the end.
     pub(super) fn tried(&mut self, source: &str, failure: Option<RequestError>, told: bool) {
+        self.emptied = None;
         let place = self.namespace.as_deref().unwrap_or_default();
         let now = Instant::now();
         match &failure {
