@@ -88,6 +88,12 @@ pub enum TokenSeries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jwt::ClaimPaths;
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView, label_value};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn every_name_has_its_own_label() {
@@ -98,5 +104,69 @@ mod tests {
             *showing = Showing::Dropped;
         }
         assert_eq!(showings.named("secret_name"), None);
+    }
+
+    /// A token whose every claim holds a text that stands nowhere else, and all that is kept of it.
+    fn observe(reading: Reading, text: impl Fn(&str) -> Value) -> (String, crate::observation::SecretObservation) {
+        let listed = |name: &str| json!([text(name), "x"]);
+        let claims = json!({
+            "aud": listed("audience"), "email": text("email"), "jti": text("id"), "iss": text("issuer"), "name": text("name"),
+            "roles": listed("role"), "scope": listed("scope"), "sub": text("subject"), "tenant": {"id": text("tenant")},
+            "exp": "never",
+        });
+        let header = json!({"alg": text("algorithm")});
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let token = format!("{}.{}.c2ln", encode(&header), encode(&claims));
+        let data = [("k".into(), DataValue::Plain(token.into()))];
+        let extra = &ExtraLabels::default();
+        let view =
+            SecretView { namespace: "n", name: "s", annotation: None, data: &data, picked: true, extra, version: 0 };
+        let secret = Observer::new(reading).observe(&view).unwrap();
+        // Texts escape twice in it; what is looked for has nothing to escape.
+        (format!("{secret:?}"), secret)
+    }
+
+    proptest! {
+        /// Whatever the claims are, nothing that is kept, and so nothing that is shown anywhere, holds a value that is dropped or
+        /// hashed.
+        #[test]
+        fn no_hidden_value_is_kept(
+            hows in proptest::collection::vec(0usize..3, 10), noise in "\\PC{0,9}", most in 1usize..5, compact in any::<bool>(),
+        ) {
+            let names: Vec<&str> = Showings::NAMES.into_iter().chain(["tenant"]).collect();
+            let key = PseudonymKey::new(b"0123456789abcdef").unwrap();
+            let bounds = Bounds { max_tokens_per_secret: 9, max_series_per_token: most };
+            let mut reading = Reading::new(ClaimPaths::default(), bounds);
+            reading.claims.added = vec!["/tenant/id".parse().unwrap()];
+            reading.show.added = vec![("tenant".into(), Showing::Plain)];
+            let of_all = [Showing::Plain, Showing::Hashed(key.clone()), Showing::Dropped];
+            for (name, how) in names.iter().zip(&hows) {
+                *reading.show.named(name).unwrap() = of_all[*how].clone();
+            }
+            if compact {
+                reading.token_series = TokenSeries::Compact;
+            }
+            let text = |name: &str| json!(format!("{noise}<{name}>{noise}"));
+            let (kept, secret) = observe(reading, text);
+            let token = &secret.tokens[0];
+            for (name, how) in names.iter().zip(&hows) {
+                let is_series = ["role", "scope"].contains(name);
+                let is_plain = *how == 0 && !(compact && is_series);
+                prop_assert_eq!(kept.contains(&format!("<{name}>")), is_plain, "{} {} {}", name, how, kept);
+                let labels = [token.head(), token.tail()].concat() + &token.series().collect::<String>();
+                let shown = label_value(&labels, name);
+                match (how, compact && is_series) {
+                    (2, _) | (_, true) => prop_assert_eq!(shown, None),
+                    (1, _) if *name == "audience" => {
+                        prop_assert_eq!(shown, Some(key.pseudonym(&format!("{noise}<{name}>{noise},x"))));
+                    }
+                    (1, _) => {
+                        let wanted = key.pseudonym(&format!("{noise}<{name}>{noise}"));
+                        prop_assert!(shown.unwrap().starts_with(&wanted));
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 }
