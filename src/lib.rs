@@ -8,7 +8,7 @@
 //! | floor | rooms | what they may do |
 //! | --- | --- | --- |
 //! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
-//! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
+//! | 4 edges | [`renewal`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
 //! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
@@ -20,7 +20,7 @@
 //! source has a thread of its own, puts the observations of all into a [`snapshot`] and publishes it whole through
 //! [`published::Published`]; the [`server`] encodes the metric families from the snapshot at each scrape.
 //!
-//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `tiny_http` in [`server`], `serde_yaml` in
+//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `ring` in [`jwt`], `tiny_http` in [`server`], `serde_yaml` in
 //! [`yaml`], `simplelog` in [`log`], `pico-args` in [`cli`], `prometheus` in [`metrics`].
 
 // In tests a panic is the verdict.
@@ -39,6 +39,7 @@ pub mod observation;
 pub mod poller;
 pub mod published;
 pub mod redacted;
+pub mod renewal;
 pub mod server;
 pub mod snapshot;
 pub mod source;

@@ -67,10 +67,11 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     let (wake, woken) = mpsc::sync_channel(1);
     let handover = Arc::new(Handover::default());
     let address = loaded.config.address.clone();
-    let (reloader, lineup) = Reloader::start(named, loaded, own.clone(), (Arc::clone(&handover), wake.clone()))?;
+    let snapshot = Arc::new(Published::new(Snapshot::default()));
+    let to_poller = (Arc::clone(&handover), wake.clone());
+    let (mut reloader, lineup) = Reloader::start(named, loaded, own.clone(), to_poller, Arc::clone(&snapshot))?;
 
     let listener = bind(&address)?;
-    let snapshot = Arc::new(Published::new(Snapshot::default()));
     let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover, wake);
     let tell_end = tell.clone();
     let shown = Shown::new(snapshot, own, BUILD.version);
@@ -86,6 +87,8 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 
+    // Behind the listener: a second exporter that finds the port in use must not renew anything.
+    reloader.start_renewals()?;
     // Not on this thread: a file system that hangs must not keep the program from its end.
     spawn("reload", move || reloader.run(&reload_asked))?;
 

@@ -9,6 +9,7 @@ mod label_set;
 mod observer;
 mod read_back;
 mod reason;
+mod showing;
 mod token;
 mod view;
 
@@ -19,5 +20,6 @@ pub use label_set::{
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
-pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
+pub use showing::{Showing, Showings, TokenSeries};
+pub use token::{Bounds, SecretObservation, TokenError, TokenObservation, location};
 pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

@@ -22,6 +22,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ureq", &["http_client"]),
     ("rustls", &["http_client"]),
     ("rustls_pki_types", &["http_client"]),
+    ("ring", &["jwt"]),
     ("tiny_http", &["server"]),
     ("flate2", &["server"]),
     ("serde_yaml", &["yaml"]),
@@ -32,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("signal_hook", &["command"]),
     ("home", &["config"]),
     ("itoa", &["metrics"]),
-    ("libc", &["kubernetes", "source", "server", "command"]), // the system itself: signals, flags of open, poll, limits
+    ("libc", &["kubernetes", "source", "server", "command", "renewal"]), // the system itself: signals, flags of open, locks, poll, limits
 ];
 
 /// Vocabulary that every room may use.
