@@ -68,7 +68,7 @@ fn serve(config: Config) -> Result<End, String> {
     let snapshot = Arc::new(Published::new(Snapshot::default()));
     let poller = Poller::new(sources, config.polling_interval, config.max_series, own.clone(), Arc::clone(&snapshot));
     let tell_end = tell.clone();
-    let shown = Shown::new(snapshot, own, BUILD.version);
+    let shown = Shown::new(snapshot, own, BUILD.version, config.status_page);
     let address = server::start(listener, shown, move |error| {
         let _ = tell_end.send(End::Failure(error.to_string()));
     })

@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "max_tokens_per_secret",
     "max_series_per_token",
     "max_series",
+    "status_page",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -95,6 +96,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     }
     if let Some(value) = fields.get("max_series") {
         config.max_series = value.count(MOST_SERIES)?;
+    }
+    if let Some(value) = fields.get("status_page") {
+        config.status_page = value.boolean()?;
     }
     Ok(config)
 }

@@ -65,6 +65,8 @@ pub struct Config {
     pub reading: Reading,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
+    /// Whether there is a page for people at `/`.
+    pub status_page: bool,
 }
 
 impl Default for Config {
@@ -88,6 +90,7 @@ impl Default for Config {
                 bounds: Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
             },
             max_series: 250_000,
+            status_page: true,
         }
     }
 }

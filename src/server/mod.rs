@@ -10,10 +10,13 @@ mod pages;
 mod route;
 
 pub use gzip::{Lasting, write_gzip};
+pub use pages::status_page;
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::Snapshot;
+use crate::time::UnixSeconds;
+use pages::Front;
 use route::{Answer, Page};
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -29,14 +32,16 @@ pub struct Shown {
     own: OwnMetrics,
     /// Of this program, for the page.
     version: &'static str,
+    /// Whether there is a page at `/`.
+    status_page: bool,
     lasting: Lasting,
 }
 
 impl Shown {
-    /// Nothing has been scraped yet.
+    /// Nothing has been scraped yet. `status_page`: whether there is a page at `/`.
     #[must_use]
-    pub fn new(snapshot: Arc<Published<Snapshot>>, own: OwnMetrics, version: &'static str) -> Self {
-        Self { snapshot, own, version, lasting: Lasting::default() }
+    pub fn new(snapshot: Arc<Published<Snapshot>>, own: OwnMetrics, version: &'static str, status_page: bool) -> Self {
+        Self { snapshot, own, version, status_page, lasting: Lasting::default() }
     }
 }
 
@@ -72,7 +77,8 @@ pub fn start(
 fn answer(request: Request, shown: &Shown) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let snapshot = shown.snapshot.load();
-        match route::route(request.method(), request.url(), &snapshot, shown.version) {
+        let front = Front { version: shown.version, is_on: shown.status_page, now: UnixSeconds::now() };
+        match route::route(request.method(), request.url(), &snapshot, front) {
             Answer::Exposition => exposition::respond(request, &snapshot, shown),
             Answer::Page(page) => respond(request, page),
         }

@@ -108,6 +108,7 @@ claims:
 max_tokens_per_secret: 32
 max_series_per_token: 100
 max_series: 250000
+status_page: true
 "#;
     assert_eq!(good(text), Config::default());
     // And with the line ends of another system, a mark in front, and two dashes at the end.

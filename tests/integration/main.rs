@@ -25,6 +25,7 @@ mod namespaces;
 mod real_cluster;
 mod secrecy;
 mod signals;
+mod status_page;
 mod support_works;
 mod terminal;
 mod tidy;
