@@ -43,10 +43,10 @@ pub(super) fn header(page: &mut String, snapshot: &Snapshot, query: &Query, fron
 /// How many there are of each kind, each a way to those alone.
 pub(super) fn totals(page: &mut String, query: &Query, selection: &Selection<'_>) -> Result {
     page.push_str("<section aria-labelledby=\"totals-heading\">\n<h2 id=\"totals-heading\">");
-    page.push_str(if query.text.is_empty() { "In all" } else { "In all that match" });
+    page.push_str(if query.text.is_empty() { "Overview" } else { "Overview of what matches" });
     page.push_str("</h2>\n<ul class=\"totals\">\n");
     let mut one = |kind: Option<Kind>, count: usize| {
-        let class = kind.filter(|_| count > 0).map_or("none", Kind::code);
+        let class = if count == 0 { "none" } else { kind.map_or("all", Kind::code) };
         let current = if query.kind == kind { " aria-current=\"true\"" } else { "" };
         writeln!(
             page,

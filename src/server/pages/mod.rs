@@ -35,7 +35,7 @@ pub(super) struct Front {
 pub(super) const HEADERS: &[(&str, &str)] = &[
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-eIWmhDbCFQpDycLFn3URrhx063NV29jRUNnD7FswXBo='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-97u4fCu1lWdBA3JcG9bPla5iN8ynq1YMB1dm4cIZc/o='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),

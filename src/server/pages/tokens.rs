@@ -6,7 +6,7 @@ use super::query::{MOST_CHARACTERS, Order, Query, SIZES};
 use super::selection::Selection;
 use crate::observation::labels;
 use crate::snapshot::{Row, key_beside_name};
-use crate::time::{UnixSeconds, date, from_now};
+use crate::time::{UnixSeconds, from_now, minute};
 use std::borrow::Cow;
 use std::fmt::{Result, Write as _};
 
@@ -86,8 +86,7 @@ fn table(page: &mut String, query: &Query, selection: &Selection<'_>, now: UnixS
         ("Place", Some(Order::Namespace)),
         ("State", None),
         ("Expires", Some(Order::Expiry)),
-        ("Issuer and subject", None),
-        ("More", None),
+        ("Issuer, subject and more", None),
     ] {
         let Some(order) = order else {
             write!(page, r#"<th role="columnheader" scope="col">{words}</th>"#)?;
@@ -172,10 +171,11 @@ fn state(page: &mut String, kind: Kind, row: &Row<'_>, now: UnixSeconds) {
 
 fn expires(page: &mut String, row: &Row<'_>, now: UnixSeconds) -> Result {
     let expires = row.token().and_then(|token| token.expires);
-    let label = if expires.is_some_and(|at| at <= now) { "Expired" } else { "Expires" };
-    write!(page, r#"<td role="cell"><span class="label">{label}</span>"#)?;
+    // Where the column's head is not seen; behind "Expired" nothing has to be said.
+    let label = if expires.is_some_and(|at| at <= now) { "" } else { "<span class=\"label\">expires</span>" };
+    write!(page, r#"<td role="cell" class="when">{label}"#)?;
     match expires {
-        Some(at) => write!(page, r#"{} <time datetime="{at}">{}</time>"#, from_now(at, now), date(at))?,
+        Some(at) => write!(page, r#"{} <time datetime="{at}">{} UTC</time>"#, from_now(at, now), minute(at))?,
         None => page.push_str(if row.is_in_trouble() || row.token().is_none() { "unknown" } else { "never" }),
     }
     page.push_str("</td>");
@@ -187,19 +187,19 @@ fn parties(page: &mut String, row: &Row<'_>) {
     for name in ["issuer", "subject"] {
         let value = row.label(name);
         if !value.is_empty() {
-            page.push_str("<span class=\"line\"><span class=\"vh\">");
+            page.push_str("<span class=\"");
+            page.push_str(name);
+            page.push_str("\"><span class=\"vh\">");
             page.push_str(name);
             page.push_str(" </span><bdi>");
             push_cut(page, &value);
             page.push_str("</bdi></span> ");
         }
     }
-    page.push_str("</td>");
 }
 
-/// Everything else that is known, folded up.
+/// Everything else that is known, folded up, in the same cell.
 fn more(page: &mut String, row: &Row<'_>, now: UnixSeconds) -> Result {
-    page.push_str("<td role=\"cell\">");
     let Some(token) = row.token() else {
         page.push_str("</td>");
         return Ok(());
@@ -209,7 +209,12 @@ fn more(page: &mut String, row: &Row<'_>, now: UnixSeconds) -> Result {
     page.push_str("</span></summary><dl>");
     for (name, at) in [("issued", token.issued), ("valid from", token.not_before)] {
         if let Some(at) = at {
-            write!(page, r#"<dt>{name}</dt><dd>{} <time datetime="{at}">{}</time></dd>"#, from_now(at, now), date(at))?;
+            write!(
+                page,
+                r#"<dt>{name}</dt><dd>{} <time datetime="{at}">{} UTC</time></dd>"#,
+                from_now(at, now),
+                minute(at)
+            )?;
         }
     }
     write!(page, "<dt>type</dt><dd>{}</dd>", token.token_type.as_str())?;
