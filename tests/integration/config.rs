@@ -134,6 +134,7 @@ claims: {role: [/realm_access/roles], email: []}
 max_tokens_per_secret: 1
 max_series_per_token: 2
 max_series: 3
+status_page: no
 "#,
     );
     assert_eq!(config.address.to_string(), "127.0.0.1:9100");
@@ -157,6 +158,7 @@ max_series: 3
     assert!(config.reading.claims.email.is_empty());
     let bounds = config.reading.bounds;
     assert_eq!((bounds.max_tokens_per_secret, bounds.max_series_per_token, config.max_series), (1, 2, 3));
+    assert!(!config.status_page);
 }
 
 #[test]
@@ -277,7 +279,7 @@ proptest! {
 
     #[test]
     fn no_known_key_panics_with_any_value(
-        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|manifests|claims|max_series|<<",
+        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|manifests|claims|max_series|status_page|<<",
         value in "\\PC{0,20}|[\\[{]\\PC{0,10}[}\\]]|[0-9a-z$~{}:.-]{0,12}",
     ) {
         let _ = read(&format!("{key}: {value}"));

@@ -2,12 +2,12 @@
 
 use super::Front;
 use super::html::{grouped, push_text, text};
-use super::kind::Kind;
+use super::kind::{Kind, SOON};
 use super::query::Query;
 use super::selection::Selection;
 use crate::observation::Reason;
 use crate::snapshot::{Snapshot, SourceStatus};
-use crate::time::{UnixSeconds, date, from_now};
+use crate::time::{UnixSeconds, date, from_now, span};
 use std::fmt::{Result, Write as _};
 
 /// Namespaces beyond these are counted.
@@ -60,8 +60,11 @@ pub(super) fn totals(page: &mut String, query: &Query, selection: &Selection<'_>
     for kind in Kind::ALL {
         one(Some(kind), selection.count(kind))?;
     }
-    page.push_str("</ul>\n</section>\n");
-    Ok(())
+    writeln!(
+        page,
+        "</ul>\n<p class=\"note\">What expires within {} expires soon. What has an error is counted in its state as well.</p>\n</section>",
+        span(SOON.unsigned_abs()),
+    )
 }
 
 /// Every reason that there is, in words, and a way to the rows that have it.
