@@ -11,7 +11,7 @@
 //! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
-//! | 1 vocabulary | [`time`], [`redacted`], [`published`], [`log`] | words that everybody uses |
+//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
 //!
 //! Within a floor a room uses those that stand to the right of it.
 //!

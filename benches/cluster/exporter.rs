@@ -4,6 +4,7 @@ use super::seed::Cluster;
 use super::support::http;
 use super::support::kubeconfig::Kubeconfig;
 use super::support::process::{self, Process};
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -32,15 +33,24 @@ impl Exporter {
     }
 
     fn start_with(config: &str, kubeconfig: Kubeconfig) -> Self {
+        let program = std::env::var_os("JWT_EXPORTER").unwrap_or_else(|| env!("CARGO_BIN_EXE_jwt-exporter").into());
+        Self::start_program(&program, "debug", config, kubeconfig)
+    }
+
+    /// Starts another program that takes the same flags and keys, with the same configuration.
+    pub fn start_reference(program: &OsStr, cluster: &Cluster) -> Self {
+        Self::start_program(program, "info", "", cluster.plane().admin_kubeconfig())
+    }
+
+    fn start_program(program: &OsStr, level: &str, config: &str, kubeconfig: Kubeconfig) -> Self {
         let folder = process::folder("bench-exporter");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, process::free_port()));
         let kubeconfig = kubeconfig.write(folder.path());
         let file = folder.path().join("config.yaml");
         let kubeconfig = kubeconfig.display();
         std::fs::write(&file, format!("address: \"{address}\"\nkubeconfig_path: {kubeconfig}\n{config}")).unwrap();
-        let program = std::env::var_os("JWT_EXPORTER").unwrap_or_else(|| env!("CARGO_BIN_EXE_jwt-exporter").into());
         let mut command = Command::new(program);
-        command.arg("-config").arg(&file).args(["-level", "debug"]);
+        command.arg("-config").arg(&file).args(["-level", level]);
         Self { process: Process::start(command), address, _folder: folder }
     }
 
@@ -59,6 +69,14 @@ impl Exporter {
     /// Waits until so many polls have ended well, without a request to the program.
     pub fn wait_for_polls(&self, polls: usize) {
         self.wait("polls", || self.process.output().matches(" Secrets, read in ").count() >= polls);
+    }
+
+    /// Waits until the reference has said so many times that it shows a Secret. Seldom asked: it writes megabytes.
+    pub fn wait_for_reference(&self, secrets: usize) {
+        self.wait("the reference", || {
+            std::thread::sleep(Duration::from_millis(100));
+            self.process.output().matches("Metrics exported for secret").count() >= secrets
+        });
     }
 
     fn wait(&self, awaited: &str, there: impl Fn() -> bool) {

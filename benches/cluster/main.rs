@@ -10,6 +10,7 @@
 mod support;
 
 mod exporter;
+mod reference;
 mod rivals;
 mod seed;
 mod table;
@@ -79,6 +80,7 @@ fn run(sizes: &[usize], every: bool) {
         first_scrape(&cluster, size, &mut table);
         scrapes(&cluster, size, &nginx, &mut table);
         memory(&cluster, size, &mut table);
+        reference::beside(&cluster, size, &mut table);
     }
     if every {
         let size = sizes.last().copied().unwrap_or(20_000).max(100);
@@ -109,14 +111,23 @@ fn first_scrape(cluster: &Cluster, size: usize, table: &mut Table) {
 }
 
 fn to_first_scrape(cluster: &Cluster, config: &str, size: usize, compression: bool) -> Duration {
+    first_scrape_of(size, || {
+        let exporter = Exporter::start_with_compression(cluster, config, compression);
+        exporter.wait_until_ready();
+        exporter
+    })
+    .1
+}
+
+/// How long it takes from `start` to the end of a scrape, which must be complete.
+fn first_scrape_of(size: usize, start: impl FnOnce() -> Exporter) -> (Exporter, Duration) {
     let begun = Instant::now();
-    let exporter = Exporter::start_with_compression(cluster, config, compression);
-    exporter.wait_until_ready();
+    let exporter = start();
     // Not by ourselves: to hold 80 MB of text in this process takes longer than to send them.
     timed(rivals::curl(&[&exporter.url()]));
     let took = begun.elapsed();
     assert_eq!(series(&exporter.scrape()), 2 * size, "the first scrape after readiness must be complete");
-    took
+    (exporter, took)
 }
 
 fn series(text: &str) -> usize {

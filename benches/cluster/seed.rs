@@ -101,10 +101,10 @@ fn name(number: usize) -> String {
     format!("service-{number:06}-token")
 }
 
-/// Two roles: two series in each of the detailed families.
+/// Two roles: two series in each of the detailed families. Nothing that the reference dies of: no list in `aud`.
 fn with_token(number: usize, expires: usize) -> Secret {
     let claims = json!({
-        "iss": "https://issuer.example/realms/platform", "sub": format!("service-{number:06}"), "aud": ["api"],
+        "iss": "https://issuer.example/realms/platform", "sub": format!("service-{number:06}"), "aud": "api",
         "exp": expires, "iat": 1_750_000_000, "nbf": 1_750_000_000, "jti": format!("6f0c2a4e-{number:012}"),
         "name": format!("Service {number}"), "email": format!("service-{number}@example.com"),
         "scope": "read", "roles": ["reader", "writer"],

@@ -20,7 +20,7 @@ impl Table {
     /// Medians of both, and their ratio.
     pub fn times(&mut self, what: &str, ours: &mut [Duration], rival: &str, theirs: &mut [Duration], wanted: &str) {
         let ratio = median(ours).as_secs_f64() / median(theirs).as_secs_f64();
-        self.row(what, &spread(ours), &format!("{rival}: {}", spread(theirs)), &format!("{ratio:.2}"), wanted);
+        self.row(what, &spread(ours), &format!("{rival}: {}", spread(theirs)), &format!("{ratio:.3}"), wanted);
     }
 
     /// A median with nothing beside it.
@@ -30,6 +30,13 @@ impl Table {
 
     pub fn memory(&mut self, what: &str, bytes: u64, wanted: &str) {
         self.row(what, &format!("{:.1} MiB", bytes as f64 / 1_048_576.0), "", "", wanted);
+    }
+
+    /// Of both, and their ratio.
+    pub fn memories(&mut self, what: &str, ours: u64, rival: &str, theirs: u64, wanted: &str) {
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1_048_576.0);
+        let ratio = ours as f64 / theirs as f64;
+        self.row(what, &mib(ours), &format!("{rival}: {}", mib(theirs)), &format!("{ratio:.3}"), wanted);
     }
 
     pub fn fact(&mut self, what: &str, value: &str) {

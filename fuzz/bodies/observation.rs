@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
 use jwt_exporter::observation::{
-    Bounds, DataValue, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView, TokenObservation, labels,
-    push_label,
+    Bounds, DataValue, FileView, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView, TokenObservation,
+    labels, push_label,
 };
 use std::borrow::Cow;
 
@@ -29,6 +29,12 @@ pub(super) fn run(input: &[u8]) -> bool {
         let unnamed = unnamed.as_ref().map(|unnamed| &*unnamed.tokens).unwrap_or_default();
         assert_eq!(unnamed, &*named.tokens, "other tokens if nobody names the key");
     }
+    let file = |named| FileView { path: "s", key: "key", bytes: input, named, version: 1 };
+    let named_file = observer.observe_file(&file(true)).expect("a file that is named has a token or an error");
+    check(&named_file, input);
+    assert_eq!(reasons(&named_file), reasons(&named), "a file is read in another way than a Secret");
+    let found_file = observer.observe_file(&file(false));
+    assert_eq!(found_file.as_ref().map(reasons), unnamed.as_ref().map(reasons), "a file that a pattern found");
     if let Ok(text) = std::str::from_utf8(input) {
         let plain = observe(&mut observer, Some("key"), DataValue::Plain(Cow::Borrowed(text)));
         assert_eq!(plain.as_ref(), Some(&named), "stringData is read in another way than data");
@@ -39,6 +45,14 @@ pub(super) fn run(input: &[u8]) -> bool {
 fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'_>) -> Option<SecretObservation> {
     let data = [(Cow::Borrowed("key"), value)];
     observer.observe(&SecretView { namespace: "ns", name: "s", annotation, data: &data, picked: false, version: 1 })
+}
+
+/// What is shown and what is wrong, each with its place in the value.
+fn reasons(secret: &SecretObservation) -> Vec<String> {
+    let key = |location: &str| location.split("\",secret_name=").next().map(str::to_owned).expect("a place");
+    let tokens = secret.tokens.iter().map(|token| format!("{} {:?}", key(token.location()), token.expires));
+    let errors = secret.errors.iter().map(|error| format!("{} {}", key(&error.location), error.reason.as_str()));
+    tokens.chain(errors).collect()
 }
 
 fn check(secret: &SecretObservation, input: &[u8]) {

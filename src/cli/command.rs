@@ -29,6 +29,7 @@ Commands (\"jwt-exporter COMMAND -help\" says more):
 Flags (one dash or two, \"-flag value\" or \"-flag=value\", the last one wins):
   -config PATH      configuration file; ~ and $VAR are expanded (default /config/config.yaml)
   -level LEVEL      log level: trace, debug, info, warn, error or off (default info)
+  -log-format NAME  text, or json: one object a line (default text)
   -once PATH        poll every source once, write the exposition to PATH (- is standard output), and exit
   -check-config     check the configuration, say what it would do, and exit with 0 or 2
   -version          print version and commit, and exit
@@ -44,6 +45,7 @@ Looks at every source of the configuration once and prints a table, what expires
   -expiring-within TIME     what expires within this time is not well: 12h, 7d (default 7d)
   -output FORMAT            table, json or csv (default table)
   -level LEVEL              log level: trace, debug, info, warn, error or off (default error)
+  -log-format NAME          text, or json: one object a line (default text)
 
 The table is as wide as the terminal, or as the variable COLUMNS says, and coloured on a terminal unless NO_COLOR is set.
 Exit codes: 0 all well; 1 a token is expired, expires within the time, or cannot be read; 2 a source could not be read.
@@ -68,6 +70,7 @@ read, what came of each. No value is printed.
 
   -config PATH              configuration file; ~ and $VAR are expanded (default /config/config.yaml)
   -level LEVEL              log level: trace, debug, info, warn, error or off (default error)
+  -log-format NAME          text, or json: one object a line (default text)
 
 Exit codes: 0 it has samples; 1 it has none; 2 that could not be found out.
 ";
@@ -102,7 +105,7 @@ impl Command {
     /// Whether a flag of this name is one of its own.
     pub(super) fn takes(self, flag: &str) -> bool {
         match flag {
-            "config" | "level" => self != Self::Inspect,
+            "config" | "level" | "log-format" => self != Self::Inspect,
             "output" => matches!(self, Self::Check | Self::Inspect),
             "expiring-within" => self == Self::Check,
             _ => self == Self::Run,

@@ -8,7 +8,7 @@ mod command;
 pub use command::Command;
 
 use crate::config::parse_duration;
-use crate::log::LevelFilter;
+use crate::log::{self, LevelFilter};
 use command::commands_with;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -50,6 +50,8 @@ pub struct Flags {
     pub config: Option<String>,
     /// `-level`.
     pub level: LevelFilter,
+    /// `-log-format`.
+    pub log_format: log::Format,
 }
 
 /// What holds for `check` alone.
@@ -134,8 +136,11 @@ impl std::error::Error for UsageError {}
 /// What `-level` takes.
 const LEVELS: &str = "trace, debug, info, warn, error or off";
 
+/// What `-log-format` takes.
+const LOG_FORMATS: &str = "text or json";
+
 /// Flags with a value.
-const VALUES: [&str; 5] = ["config", "once", "level", "expiring-within", "output"];
+const VALUES: [&str; 6] = ["config", "once", "level", "log-format", "expiring-within", "output"];
 
 /// Flags that are there or not.
 const SWITCHES: [&str; 4] = ["check-config", "version", "help", "h"];
@@ -183,8 +188,8 @@ impl Sorted {
             arguments.opt_value_from_str(long).map_err(refused(flag, "a text"))
         };
         let (config, once) = (text("config", "--config")?, text("once", "--once")?);
-        let (level_given, within, output) =
-            (text("level", "--level")?, text("expiring-within", "--expiring-within")?, text("output", "--output")?);
+        let (level_given, log_given) = (text("level", "--level")?, text("log-format", "--log-format")?);
+        let (within, output) = (text("expiring-within", "--expiring-within")?, text("output", "--output")?);
         let (version, check_config) = (arguments.contains("--version"), arguments.contains("--check-config"));
         if let Some(left) = arguments.finish().into_iter().next() {
             return Err(UsageError::Unexpected(left.to_string_lossy().into_owned()));
@@ -198,7 +203,8 @@ impl Sorted {
         // In a terminal the answer itself says what is wrong.
         let usual = if *command == Command::Run { LevelFilter::Info } else { LevelFilter::Error };
         let level = level_given.as_deref().and_then(level).unwrap_or(usual);
-        let flags = Flags { config, level };
+        let log_format = log_given.as_deref().and_then(log_format).unwrap_or_default();
+        let flags = Flags { config, level, log_format };
         let format = output.as_deref().and_then(format).unwrap_or(Format::Text);
         match (command, self.operands.as_slice()) {
             (Command::Inspect, _) if format == Format::Csv => {
@@ -288,6 +294,7 @@ impl Sorted {
 fn check(flag: &'static str, value: &str) -> Result<(), UsageError> {
     let (good, expected) = match flag {
         "level" => (level(value).is_some(), LEVELS),
+        "log-format" => (log_format(value).is_some(), LOG_FORMATS),
         "expiring-within" => (parse_duration(value).is_ok(), DURATION),
         "output" => (format(value).is_some(), "table, json or csv"),
         _ => (!value.is_empty(), "a path"),
@@ -312,6 +319,14 @@ fn in_long_form(last: &BTreeMap<&'static str, String>) -> Vec<OsString> {
         VALUES.iter().filter_map(|flag| last.get(flag).map(|value| [format!("--{flag}"), value.clone()])).flatten();
     let switches = SWITCHES.iter().filter(|flag| last.contains_key(*flag)).map(|flag| format!("--{flag}"));
     values.chain(switches).map(OsString::from).collect()
+}
+
+fn log_format(text: &str) -> Option<log::Format> {
+    match text {
+        "text" => Some(log::Format::Text),
+        "json" => Some(log::Format::Json),
+        _ => None,
+    }
 }
 
 /// As Go's `strconv.ParseBool`.
@@ -346,7 +361,7 @@ mod tests {
     }
 
     fn run(config: Option<&str>, level: LevelFilter) -> Result<Invocation, UsageError> {
-        Ok(Invocation::Run(Flags { config: config.map(str::to_owned), level }))
+        Ok(Invocation::Run(Flags { config: config.map(str::to_owned), level, log_format: log::Format::Text }))
     }
 
     #[test]
@@ -396,6 +411,16 @@ mod tests {
     }
 
     #[test]
+    fn the_log_has_two_formats() {
+        for (text, log_format) in [("text", log::Format::Text), ("json", log::Format::Json)] {
+            let flags = Flags { config: None, level: LevelFilter::Info, log_format };
+            assert_eq!(read(&["-log-format", text]), Ok(Invocation::Run(flags)), "{text}");
+        }
+        let refused = read(&["--log-format=JSON"]).unwrap_err().to_string();
+        assert_eq!(refused, "invalid value \"JSON\" for flag -log-format: expected text or json");
+    }
+
+    #[test]
     fn help_is_answered_where_it_stands() {
         for arguments in [&["-h"][..], &["--help"], &["-help=true", "-nonsense"], &["-version", "-h"]] {
             assert_eq!(read(arguments), Ok(Invocation::Help(Command::Run)), "{arguments:?}");
@@ -422,7 +447,7 @@ mod tests {
 
     #[test]
     fn flags_may_stand_on_either_side_of_the_command() {
-        let flags = Flags { config: Some("a".into()), level: LevelFilter::Error };
+        let flags = Flags { config: Some("a".into()), level: LevelFilter::Error, log_format: log::Format::Text };
         let expected = CheckFlags { expiring_within: Duration::from_secs(3600), format: Format::Json };
         let check = Ok(Invocation::Check(flags.clone(), expected));
         for arguments in [
@@ -457,7 +482,7 @@ mod tests {
         assert!(matches!(read(&["check", "-expiring-within", "7"]), Err(UsageError::InvalidValue { .. })));
         assert_eq!(read(&["check", "-version"]), Ok(Invocation::Version));
         assert_eq!(read(&["check", "-h"]), Ok(Invocation::Help(Command::Check)));
-        let flags = Flags { config: None, level: LevelFilter::Info };
+        let flags = Flags { config: None, level: LevelFilter::Info, log_format: log::Format::Text };
         assert_eq!(read(&["-once", "-"]), Ok(Invocation::Once(flags, "-".into())));
     }
 
@@ -470,7 +495,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|version|h|check|inspect|explain|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
+        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|log-format|version|h|check|inspect|explain|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
             if let Err((error, _)) = parse(arguments.into_iter().map(OsString::from)) {
                 let shown = error.to_string();
                 prop_assert_eq!(crate::log::escape(&shown), shown.as_str(), "a usage error can steer a terminal");
@@ -480,7 +505,7 @@ mod tests {
         #[test]
         fn a_path_arrives_as_it_is(path in "\\PC{1,12}", joined in any::<bool>()) {
             let arguments = if joined { vec![format!("-config={path}")] } else { vec!["-config".to_owned(), path.clone()] };
-            let flags = Flags { config: Some(path), level: LevelFilter::Info };
+            let flags = Flags { config: Some(path), level: LevelFilter::Info, log_format: log::Format::Text };
             prop_assert_eq!(parse(arguments.into_iter().map(OsString::from)), Ok(Invocation::Run(flags)));
         }
     }

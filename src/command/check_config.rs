@@ -4,6 +4,7 @@ use crate::config::{Config, ListenHost, Loaded, written_duration};
 use crate::jwt::{ClaimPaths, JsonPointer};
 use crate::kubernetes::NamespacePattern;
 use crate::log::escape;
+use crate::source::Links;
 use crate::source::secrets::NamedSecret;
 use std::fmt::Write;
 
@@ -29,8 +30,20 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "Polls every {}.", written_duration(config.polling_interval))?;
     write_kubernetes(config, out)?;
+    let watch = if config.watch { ", and looks for changes in between" } else { "" };
+    for glob in &config.files {
+        writeln!(out, "Files: reads {}{watch}.", escape(glob.as_str()))?;
+    }
     for glob in &config.manifests {
         writeln!(out, "Manifests: reads {}.", escape(glob.as_str()))?;
+    }
+    if !(config.files.is_empty() && config.manifests.is_empty()) {
+        out.push_str(match config.links {
+            Links::Inside => {
+                "Links in them are followed as far as they stay below the folder before the first wildcard.\n"
+            }
+            Links::Anywhere => "Links in them are followed wherever they lead.\n",
+        });
     }
     write_claims(&config.reading.claims, out)?;
     writeln!(

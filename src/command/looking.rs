@@ -1,11 +1,12 @@
 //! One look at every source of a configuration, for `check` and `-once`.
 
 use super::BUILD;
+use super::sources::{self, Recipe, Workshop};
 use super::terminal::Progress;
 use crate::config::Config;
 use crate::log::escape;
 use crate::metrics::{BuildInfo, OwnMetrics};
-use crate::poller;
+use crate::poller::{self, SourceNumber};
 use crate::snapshot::Snapshot;
 use crate::source::{Held, PollError, Source};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,23 +26,18 @@ pub(super) fn own_metrics() -> Result<OwnMetrics, String> {
 /// Polls every source once; no server, no watch. On a terminal, standard error shows how far it is.
 ///
 /// # Errors
-/// What keeps a source from being asked at all, or that there is none.
+/// That there is none.
 pub(super) fn look(config: &Config, own: &OwnMetrics) -> Result<Snapshot, String> {
     // What is read once need not be followed.
     let config = Config { watch: false, ..config.clone() };
     let (news, _nobody) = mpsc::sync_channel(1);
-    let mut sources: Vec<Box<dyn Source>> = match super::run::sources(&config, own, &news) {
-        Ok(sources) => sources,
+    let workshop = Workshop { own: own.clone(), news };
+    let build = |recipe: &Recipe| match recipe.build(SourceNumber::FIRST, &workshop) {
+        Ok(source) => source,
         // The others are read all the same.
-        Err(reason) if config.kubernetes => {
-            let others = Config { kubernetes: false, ..config.clone() };
-            let others = super::run::sources(&others, own, &news)?;
-            std::iter::once(Box::new(Unreachable { held: Held::new(), reason }) as Box<dyn Source>)
-                .chain(others)
-                .collect()
-        }
-        Err(reason) => return Err(reason),
+        Err(reason) => Box::new(Unreachable { name: recipe.name().to_owned(), held: Held::new(), reason }),
     };
+    let mut sources: Vec<Box<dyn Source>> = sources::recipes(&config).iter().map(build).collect();
     if sources.is_empty() {
         return Err("there is nothing to read: `kubernetes` is false, and no other source is configured".to_owned());
     }
@@ -68,13 +64,14 @@ pub(super) fn look(config: &Config, own: &OwnMetrics) -> Result<Snapshot, String
 
 /// A cluster that cannot even be asked: its kubeconfig or service account is not in order.
 struct Unreachable {
+    name: String,
     held: Held,
     reason: String,
 }
 
 impl Source for Unreachable {
     fn name(&self) -> &str {
-        "kubernetes"
+        &self.name
     }
 
     fn held(&self) -> &Held {

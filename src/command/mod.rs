@@ -10,13 +10,15 @@ mod golden;
 mod inspect;
 mod looking;
 mod once;
+mod reload;
 mod run;
+mod sources;
 mod table;
 mod terminal;
 mod words;
 
 use crate::cli::{self, Flags, Invocation};
-use crate::config::{self, Config};
+use crate::config::{self, Loaded};
 use crate::log;
 use std::ffi::OsString;
 use std::io::Write;
@@ -59,14 +61,16 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Invocation::Version) => print(&version()),
         Ok(Invocation::CheckConfig(flags)) => match config::load(flags.config.as_deref(), &config::environment) {
             Ok(loaded) => print(&check_config::report(&loaded)),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(flags.log_format, &error),
         },
-        Ok(Invocation::Run(flags)) => with_config(&flags, run::run),
-        Ok(Invocation::Check(flags, check_flags)) => with_config(&flags, |config| check::check(&config, check_flags)),
+        Ok(Invocation::Run(flags)) => with_config(&flags, |loaded| run::run(flags.config.clone(), loaded)),
+        Ok(Invocation::Check(flags, check_flags)) => {
+            with_config(&flags, |loaded| check::check(&loaded.config, check_flags))
+        }
         Ok(Invocation::Inspect(format, files)) => inspect::inspect(format, &files),
-        Ok(Invocation::Once(flags, path)) => with_config(&flags, |config| once::once(&config, &path)),
+        Ok(Invocation::Once(flags, path)) => with_config(&flags, |loaded| once::once(&loaded.config, &path)),
         Ok(Invocation::Explain { flags, namespace, name }) => {
-            with_config(&flags, |config| explain::explain(&config, &namespace, &name))
+            with_config(&flags, |loaded| explain::explain(&loaded.config, &namespace, &name))
         }
         Err((error, command)) => {
             complain(&format!("{error}\n{}", command.usage()));
@@ -76,26 +80,31 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Loads the configuration, starts the log, and goes on with both.
-fn with_config(flags: &Flags, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+fn with_config(flags: &Flags, then: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
     let loaded = match config::load(flags.config.as_deref(), &config::environment) {
         Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(flags.log_format, &error),
     };
-    if let Err(error) = log::init(flags.level) {
-        complain(&format!("jwt-exporter: {error}\n"));
+    if let Err(error) = log::init(flags.level, flags.log_format) {
+        complain(&log::refusal(flags.log_format, &error.to_string()));
         return ExitCode::from(EXIT_FAILURE);
     }
     if !loaded.from_file {
         ::log::info!("there is no {}: the defaults hold", loaded.path);
     }
-    then(loaded.config)
+    then(loaded)
 }
 
 /// A wrong configuration is for the person who starts the program, whatever the level of the log.
-fn refuse(error: &config::ConfigError) -> ExitCode {
-    let reason = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
-    complain(&format!("jwt-exporter: {error}{reason}\n"));
+fn refuse(format: log::Format, error: &config::ConfigError) -> ExitCode {
+    complain(&log::refusal(format, &with_cause(error)));
     ExitCode::from(EXIT_USAGE)
+}
+
+/// The whole of an error, in one line.
+fn with_cause(error: &config::ConfigError) -> String {
+    let cause = std::error::Error::source(error).map(|source| format!(" ({source})")).unwrap_or_default();
+    format!("{error}{cause}")
 }
 
 /// Standard output may be closed or full; then the answer has not arrived.

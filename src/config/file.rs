@@ -4,7 +4,7 @@ use super::reader::{Fault, Reader};
 use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
-use crate::source::FileGlob;
+use crate::source::{FileGlob, Links};
 use crate::yaml::Node;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +21,8 @@ const KEYS: &[&str] = &[
     "exclude_namespaces",
     "field_selector",
     "secrets",
+    "files",
+    "follow_links_outside",
     "manifests",
     "claims",
     "max_tokens_per_secret",
@@ -82,6 +84,12 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if config.only_named {
         places::refuse_what_lists(&fields, &config)?;
     }
+    if let Some(value) = fields.get("files") {
+        config.files = texts(value, "globs of files with tokens", glob)?;
+    }
+    if let Some(value) = fields.get("follow_links_outside") {
+        config.links = if value.boolean()? { Links::Anywhere } else { Links::Inside };
+    }
     if let Some(value) = fields.get("manifests") {
         config.manifests = texts(value, "globs of manifest files", glob)?;
     }
@@ -134,8 +142,10 @@ fn annotation_key(text: &str) -> Result<String, Expected> {
 }
 
 fn glob(text: &str) -> Result<FileGlob, Expected> {
-    FileGlob::parse(text)
-        .map_err(|rule| Expected::new(format!("a path or glob such as manifests/demo/*.yaml ({rule})")))
+    if text == "~" || text.starts_with("~/") {
+        return Err(Expected::new("a path or glob that is written out (here ~ is a name like any other: ./~)"));
+    }
+    FileGlob::parse(text).map_err(|rule| Expected::new(format!("a path or glob such as /etc/tokens/*.jwt ({rule})")))
 }
 
 fn claims(value: &Reader<'_>) -> Result<ClaimPaths, Fault> {

@@ -24,35 +24,61 @@ pub struct Loaded {
     pub from_file: bool,
 }
 
-/// Reads the file that `-config` names, or the one at [`DEFAULT_PATH`], which may be missing.
+/// A file as it was read, not looked into.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ConfigFile {
+    /// `~` and variables expanded.
+    path: String,
+    /// `None`: there is no file at the default place.
+    bytes: Option<Vec<u8>>,
+}
+
+/// Reads and checks the file that `-config` names, or the one at [`DEFAULT_PATH`], which may be missing.
 ///
 /// # Errors
 /// The first mistake.
 pub fn load(named: Option<&str>, lookup: Lookup<'_>) -> Result<Loaded, ConfigError> {
-    let fail = |file: &str, problem| ConfigError { file: file.to_owned(), at: None, problem };
-    let path = match named {
-        Some(text) => expand(text, lookup).map_err(|error| fail(text, ConfigProblem::Path(error)))?,
-        None => DEFAULT_PATH.to_owned(),
-    };
-    let bytes = match read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Loaded { config: Config::default(), path, from_file: false });
+    ConfigFile::read(named, lookup)?.check(lookup)
+}
+
+impl ConfigFile {
+    /// Reads the file that `-config` names, or the one at [`DEFAULT_PATH`], which may be missing.
+    ///
+    /// # Errors
+    /// That it cannot be read, or is too large.
+    pub fn read(named: Option<&str>, lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let fail = |file: &str, problem| ConfigError { file: file.to_owned(), at: None, problem };
+        let path = match named {
+            Some(text) => expand(text, lookup).map_err(|error| fail(text, ConfigProblem::Path(error)))?,
+            None => DEFAULT_PATH.to_owned(),
+        };
+        match read(&path) {
+            Ok(bytes) if bytes.len() > MAX_BYTES => Err(fail(&path, ConfigProblem::TooLarge)),
+            Ok(bytes) => Ok(Self { path, bytes: Some(bytes) }),
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Self { path, bytes: None }),
+            Err(error) => Err(fail(&path, ConfigProblem::Unreadable(error))),
         }
-        Err(error) => return Err(fail(&path, ConfigProblem::Unreadable(error))),
-    };
-    if bytes.len() > MAX_BYTES {
-        return Err(fail(&path, ConfigProblem::TooLarge));
     }
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let good =
-                bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or_default();
-            return Err(ConfigError { file: path, at: Some(end_of(good)), problem: ConfigProblem::NotUtf8 });
-        }
-    };
-    parse(text, &path, lookup).map(|config| Loaded { config, path, from_file: true })
+
+    /// Checks what was read.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn check(self, lookup: Lookup<'_>) -> Result<Loaded, ConfigError> {
+        let Self { path, bytes } = self;
+        let Some(bytes) = bytes else { return Ok(Loaded { config: Config::default(), path, from_file: false }) };
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let good = bytes
+                    .get(..error.valid_up_to())
+                    .and_then(|good| std::str::from_utf8(good).ok())
+                    .unwrap_or_default();
+                return Err(ConfigError { file: path, at: Some(end_of(good)), problem: ConfigProblem::NotUtf8 });
+            }
+        };
+        parse(text, &path, lookup).map(|config| Loaded { config, path, from_file: true })
+    }
 }
 
 /// One byte more than [`MAX_BYTES`] at most, so that a device or a pipe cannot fill the memory.

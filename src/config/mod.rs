@@ -17,18 +17,20 @@ mod file;
 mod load;
 mod places;
 mod reader;
+mod watched_file;
 
 pub use address::{ListenAddress, ListenHost};
 pub use duration::{parse as parse_duration, written as written_duration};
 pub use error::{ConfigError, ConfigProblem, Expected};
 pub use expansion::{ExpansionError, Lookup, environment, expand};
-pub use load::{DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
+pub use load::{ConfigFile, DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
+pub use watched_file::WatchedFile;
 
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
-use crate::source::FileGlob;
 use crate::source::secrets::NamedSecret;
+use crate::source::{FileGlob, Links};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +61,10 @@ pub struct Config {
     pub secrets: Vec<NamedSecret>,
     /// Nothing is listed: `secrets` are named, and `label_selectors` are not given.
     pub only_named: bool,
+    /// Globs of files that hold tokens, relative to the working directory.
+    pub files: Vec<FileGlob>,
+    /// How far links may lead in `files` and `manifests`: `follow_links_outside`.
+    pub links: Links,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
     /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
@@ -84,6 +90,8 @@ impl Default for Config {
             field_selector: FieldSelector::default(),
             secrets: Vec::new(),
             only_named: false,
+            files: Vec::new(),
+            links: Links::Inside,
             manifests: Vec::new(),
             reading: Reading {
                 claims: ClaimPaths::default(),

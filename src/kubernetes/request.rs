@@ -148,9 +148,6 @@ impl Cluster {
     /// # Errors
     /// What is wrong with trust, identity or token.
     pub fn connect(access: Access, on_request: OnRequest) -> Result<Self, AccessError> {
-        for warning in access.warnings() {
-            log::warn!("{warning}");
-        }
         let cluster = Self {
             way: Mutex::new(Way { current: None, all: Vec::new() }),
             server: access.server.to_string(),
@@ -160,6 +157,10 @@ impl Cluster {
         };
         if !cluster.access.runs_a_plugin() {
             cluster.way(false)?;
+        }
+        // Only now: a way that cannot be gone is tried again and again.
+        for warning in cluster.access.warnings() {
+            log::warn!("{warning}");
         }
         Ok(cluster)
     }
@@ -253,7 +254,7 @@ impl Cluster {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends everything that is under way in other threads at once, and refuses what comes later: for the end of the process.
+    /// Ends everything that is under way in other threads at once, and refuses what comes later: for good.
     pub fn shutdown(&self) {
         self.shut_down.store(true, Ordering::SeqCst);
         let agents: Vec<_> = self.lock().all.iter().filter_map(Weak::upgrade).collect();

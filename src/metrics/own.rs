@@ -2,6 +2,7 @@
 
 use super::family::{BUILD_INFO, CONFIG_RELOAD, ERROR_TOTAL, KUBE_REQUESTS, POLL_DURATION, SOURCE_ERRORS};
 use prometheus::core::Collector;
+use prometheus::proto::LabelPair;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -96,6 +97,26 @@ impl OwnMetrics {
         self.kube_requests.with_label_values(&[verb, resource, code]).inc();
     }
 
+    /// The configuration was read again; whether it was accepted.
+    pub fn set_reload(&self, successful: bool) {
+        self.config_reload.set(successful.into());
+    }
+
+    /// A source is gone for good: its own series go with it. What it added to the total stays.
+    pub fn forget_source(&self, source: &str) {
+        let _ = self.poll_duration.remove_label_values(&[source]);
+        for family in self.source_errors.collect() {
+            for metric in family.get_metric() {
+                let value = |name| metric.get_label().iter().find(|label| label.name() == name).map(LabelPair::value);
+                if let (Some(known), Some(reason)) = (value("source"), value("reason"))
+                    && known == source
+                {
+                    let _ = self.source_errors.remove_label_values(&[source, reason]);
+                }
+            }
+        }
+    }
+
     /// Appends the families in text format. What cannot be encoded (an empty family) is left out.
     pub(super) fn encode(&self, text: &mut String) {
         self.encode_those(text, |_| true);
@@ -133,6 +154,19 @@ mod tests {
             "jwt_exporter_kube_requests_total{code=\"200\",resource=\"secrets\",verb=\"list\"} 1\n",
             "jwt_exporter_config_last_reload_successful 1\n",
             "jwt_exporter_build_info{revision=\"abc\",rustc=\"1.95.0\",version=\"1.2.3\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        own.set_reload(false);
+        own.count_source_error("kubernetes/two", "forbidden");
+        own.forget_source("kubernetes");
+        text.clear();
+        own.encode(&mut text);
+        assert!(!text.contains("source=\"kubernetes\""), "{text}");
+        for line in [
+            "jwt_exporter_error_total 3\n",
+            "jwt_exporter_source_errors_total{reason=\"forbidden\",source=\"kubernetes/two\"} 1\n",
+            "jwt_exporter_config_last_reload_successful 0\n",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

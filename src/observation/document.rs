@@ -6,7 +6,7 @@ use crate::jwt::{looks_like_jwt, push_token, without_decoration};
 use crate::yaml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -204,6 +204,20 @@ impl<'de> Visitor<'de> for &mut Search<'_> {
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
         Ok(())
     }
+
+    // YAML alone: a number of more than 64 bits, as a password without quotes can be, and a tag.
+    fn visit_i128<E>(self, _: i128) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
+        let (IgnoredAny, value) = tagged.variant()?;
+        value.newtype_variant_seed(self)
+    }
 }
 
 /// A member name; YAML allows numbers and booleans there too.
@@ -279,6 +293,26 @@ mod tests {
         assert_eq!(places(&text).unwrap(), ["/users/0/user/token"]);
         assert_eq!(places("kind: Config\n"), Err(DocumentFault::NoDocument));
         assert!(matches!(places("kind: [\nusers:\n"), Err(DocumentFault::Yaml { .. })));
+    }
+
+    #[test]
+    fn a_kubeconfig_may_hold_whatever_yaml_has() {
+        for other in [
+            "123456789012345678901234567890",
+            "-170141183460469231731687303715884105728",
+            "1e400",
+            "!secret x",
+            "!list [1, !x {y: z}]",
+            "~",
+            "2024-01-01",
+            "{8080: true, ~: 1}",
+            "!!binary aGVsbG8=",
+        ] {
+            let text = format!("users:\n- user:\n    x: {other}\n    token: !mine {TOKEN}\n");
+            assert_eq!(places(&text).unwrap(), ["/users/0/user/token"], "{other}");
+        }
+        let both = format!("users: &u\n- {{token: &t '{TOKEN}'}}\n- {{token: *t}}\nagain: *u\n");
+        assert_eq!(places(&both).unwrap(), ["/users/0/token", "/users/1/token", "/again/0/token", "/again/1/token"]);
     }
 
     #[test]

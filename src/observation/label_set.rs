@@ -71,6 +71,31 @@ fn cut(value: &str) -> (&str, &'static str) {
     (kept.unwrap_or_default(), ELLIPSIS)
 }
 
+/// The value of a label in a set that [`push_label`] wrote.
+#[must_use]
+pub fn label_value(set: &str, name: &str) -> Option<String> {
+    let mut rest = set;
+    loop {
+        let (found, behind) = rest.split_once("=\"")?;
+        let mut value = String::new();
+        let mut characters = behind.char_indices();
+        let end = loop {
+            match characters.next()? {
+                (at, '"') => break at,
+                (_, '\\') => match characters.next()?.1 {
+                    'n' => value.push('\n'),
+                    escaped => value.push(escaped),
+                },
+                (_, character) => value.push(character),
+            }
+        };
+        if found.trim_start_matches(',') == name {
+            return Some(value);
+        }
+        rest = behind.get(end + 1..)?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,19 +109,7 @@ mod tests {
 
     /// What a scraper makes of it.
     fn read_back(set: &str) -> String {
-        let quoted = set.strip_prefix("a=\"").and_then(|rest| rest.strip_suffix('"')).unwrap();
-        let mut value = String::new();
-        let mut characters = quoted.chars();
-        while let Some(character) = characters.next() {
-            value.push(match character {
-                '\\' => match characters.next().unwrap() {
-                    'n' => '\n',
-                    other => other,
-                },
-                other => other,
-            });
-        }
-        value
+        label_value(set, "a").unwrap()
     }
 
     #[test]
@@ -122,6 +135,20 @@ mod tests {
         assert_eq!(label(&format!("é{token}é")), "a=\"é…é\"");
         for harmless in ["eyJ", "keyJar.a.b", "eyJhbGciOiJub25lIn0", "a.eyJ.c"] {
             assert_eq!(label(harmless), format!("a=\"{harmless}\""));
+        }
+    }
+
+    #[test]
+    fn one_of_several_is_found_by_its_name() {
+        let mut set = String::new();
+        for (name, value) in [("aa", "a=\"x\",a=\"y"), ("b", ""), ("a", "\\,\n")] {
+            push_label(&mut set, name, value);
+            set.push(',');
+        }
+        assert_eq!(label_value(&set, "a").unwrap(), "\\,\n");
+        assert_eq!(label_value(&set, "b").unwrap(), "");
+        for (set, name) in [(set.as_str(), "c"), ("", "a"), ("a=", "a"), ("a=\"b", "a"), ("a=\"\\", "a")] {
+            assert_eq!(label_value(set, name), None, "{set}");
         }
     }
 

@@ -13,9 +13,9 @@ mod token;
 mod view;
 
 pub use document::{DocumentFault, search as search_document};
-pub use label_set::{MAX_LABEL_BYTES, push_label, without_tokens};
+pub use label_set::{MAX_LABEL_BYTES, label_value, push_label, without_tokens};
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
 pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
-pub use view::{DataValue, MAX_VALUE_BYTES, SecretView};
+pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

@@ -4,7 +4,9 @@ use super::document::{self, DocumentFault};
 use super::label_set::without_tokens;
 use super::token::location;
 use super::view::ValueFault;
-use super::{Bounds, DataValue, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView, TokenError, TokenObservation};
+use super::{
+    Bounds, DataValue, FileView, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView, TokenError, TokenObservation,
+};
 use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
 use std::ops::ControlFlow;
 use zeroize::Zeroize as _;
@@ -59,6 +61,24 @@ impl Observer {
             found.error("", Reason::NoToken, no_token(secret));
         }
         Some(found.into_observation(secret))
+    }
+
+    /// What is to be kept of a file: `None` if there is no token in it and nobody said that there should be.
+    pub fn observe_file(&mut self, file: &FileView<'_>) -> Option<SecretObservation> {
+        let data = [(file.key.into(), DataValue::Bytes(file.bytes))];
+        let view = SecretView {
+            namespace: "",
+            name: file.path,
+            annotation: None,
+            data: &data,
+            picked: file.named,
+            version: file.version,
+        };
+        let mut found = Findings::new(&view, self.reading.bounds);
+        for (key, value) in data.iter().filter(|(_, value)| file.named || value.is_worth_a_look()) {
+            self.read(key, value, file.named, &mut found);
+        }
+        (!found.is_empty()).then(|| found.into_observation(&view))
     }
 
     /// Reads one value. Only a `wanted` one, named by somebody, is an error if it holds no token.
@@ -183,7 +203,7 @@ impl<'a> Findings<'a> {
     fn into_observation(mut self, secret: &SecretView<'_>) -> SecretObservation {
         if self.overflown {
             let most = self.bounds.max_tokens_per_secret;
-            let detail = format!("only the first {most} tokens of this Secret are shown (max_tokens_per_secret)");
+            let detail = format!("only the first {most} tokens in it are shown (max_tokens_per_secret)");
             self.beside("", Reason::TooManyTokens, detail);
         }
         // A location begins with its key. Two that are the same to the letter (a repeated member, two keys that were cut to
@@ -342,6 +362,33 @@ mod tests {
         let errors = [("k/x", "invalid_header")];
         expect(None, &[("k", &document)], &["k/a", "k/b/c"], &errors);
         expect(Some("k"), &[("k", &document)], &["k/a", "k/b/c"], &errors);
+    }
+
+    #[test]
+    fn the_documents_that_people_keep_in_secrets() {
+        let t = token("{}");
+        let auth = STANDARD.encode(format!("user:{t}"));
+        // Kubernetes, "kubernetes.io/dockerconfigjson"; Argo CD, "Declarative Setup", clusters; OAuth 2.0, RFC 6749, 5.1.
+        let login = format!(
+            r#"{{"auths":{{"https://a/v1/":{{"username":"u","password":"{t}","auth":"{auth}"}},"b":{{"auth":"{auth}"}},"c":{{"identitytoken":"{t}"}}}}}}"#
+        );
+        let argo = format!(r#"{{"bearerToken":"{t}","tlsClientConfig":{{"insecure":false,"caData":"LS0t"}}}}"#);
+        let oauth = format!(r#"{{"access_token":"{t}","expires_in":3600,"id_token":"{t}"}}"#);
+        expect(
+            None,
+            &[(".dockerconfigjson", &login)],
+            &[
+                ".dockerconfigjson/auths/b/auth",
+                ".dockerconfigjson/auths/c/identitytoken",
+                ".dockerconfigjson/auths/https:~1~1a~1v1~1/password",
+            ],
+            &[],
+        );
+        let cluster = [("config", argo.as_str()), ("name", "a-cluster"), ("server", "https://10.0.0.1")];
+        expect(None, &cluster, &["config/bearerToken"], &[]);
+        expect(None, &[("answer", &oauth)], &["answer/access_token", "answer/id_token"], &[]);
+        let deep = format!("{}\"{t}\"{}", "[".repeat(100), "]".repeat(100));
+        expect(None, &[("deep", &deep)], &[&format!("deep{}", "/0".repeat(100))], &[]);
     }
 
     #[test]

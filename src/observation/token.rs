@@ -177,6 +177,20 @@ impl TokenObservation {
         self.text.get(from as usize..to as usize).unwrap_or_default()
     }
 
+    /// Reads a little of it, so that it is in the processor's cache; the value means nothing.
+    #[must_use]
+    pub fn touch(&self) -> usize {
+        self.text.len() ^ self.series as usize ^ usize::from(self.expires.is_some() ^ self.not_before.is_some())
+    }
+
+    /// The same of its text, but for an unusually long one's end.
+    #[must_use]
+    pub fn touch_text(&self) -> usize {
+        const LINE: usize = 64;
+        const MOST: usize = 16;
+        self.text.as_bytes().iter().step_by(LINE).take(MOST).map(|byte| usize::from(*byte)).sum()
+    }
+
     /// `algorithm="…",`
     #[must_use]
     pub fn algorithm(&self) -> &str {
@@ -203,7 +217,12 @@ impl TokenObservation {
 
     /// Per series `role="…",scope="…",`.
     pub fn series(&self) -> impl Iterator<Item = &str> {
-        self.text.get(self.tail_end as usize..).unwrap_or_default().split_terminator('\n')
+        let mut rest = self.text.get(self.tail_end as usize..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (series, behind) = rest.split_at_checked(memchr::memchr(b'\n', rest.as_bytes())?)?;
+            rest = behind.get(1..).unwrap_or_default();
+            Some(series)
+        })
     }
 
     /// How many there are.

@@ -24,13 +24,31 @@ pub struct SecretView<'a> {
     pub version: u64,
 }
 
-/// A value of the field `data`, still in base64, or of `stringData`.
+/// One file with tokens, read where it is kept.
+#[derive(Debug)]
+pub struct FileView<'a> {
+    /// What its samples have for `secret_name`: its path.
+    pub path: &'a str,
+    /// What they have for `secret_key`, before a JSON Pointer: the name of the file, as if it were the data key of a Secret
+    /// that is mounted there.
+    pub key: &'a str,
+    /// What is in it.
+    pub bytes: &'a [u8],
+    /// Whether somebody named just this file: then it is an error if there is no token in it.
+    pub named: bool,
+    /// As that of a Secret.
+    pub version: u64,
+}
+
+/// A value of the field `data`, still in base64, or of `stringData`, or of a file.
 #[derive(Debug)]
 pub enum DataValue<'a> {
     /// RFC 4648, section 4, as the API has it.
     Base64(Cow<'a, str>),
     /// As it is.
     Plain(Cow<'a, str>),
+    /// As it is, and perhaps no text.
+    Bytes(&'a [u8]),
 }
 
 /// Why the bytes of a value cannot be had.
@@ -49,10 +67,8 @@ impl DataValue<'_> {
     /// The bytes; those of base64 are put into `buffer`.
     pub(super) fn bytes<'b>(&'b self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ValueFault> {
         let encoded = match self {
-            Self::Plain(text) if text.len() > MAX_VALUE_BYTES => {
-                return Err(ValueFault::TooLarge { bytes: text.len() });
-            }
-            Self::Plain(text) => return Ok(text.as_bytes()),
+            Self::Plain(text) => return plain(text.as_bytes()),
+            Self::Bytes(bytes) => return plain(bytes),
             Self::Base64(encoded) => encoded,
         };
         let bytes = encoded.len() / 4 * 3;
@@ -81,10 +97,12 @@ impl DataValue<'_> {
 
     /// Whether the first bytes let a token or a document follow. Most values of a cluster are certificates, keys and
     /// archives: those are passed over without being decoded.
-    pub(super) fn is_worth_a_look(&self) -> bool {
+    #[must_use]
+    pub fn is_worth_a_look(&self) -> bool {
         let mut first = [0u8; 48];
         let (start, whole) = match self {
             Self::Plain(text) => (text.as_bytes(), true),
+            Self::Bytes(bytes) => (*bytes, true),
             Self::Base64(encoded) => {
                 // Whole groups of four, so that no padding is cut apart.
                 let prefix = encoded.as_bytes().get(..64).unwrap_or(encoded.as_bytes());
@@ -102,6 +120,10 @@ impl DataValue<'_> {
             start => super::document::starts_like_kubeconfig(start),
         }
     }
+}
+
+fn plain(bytes: &[u8]) -> Result<&[u8], ValueFault> {
+    if bytes.len() > MAX_VALUE_BYTES { Err(ValueFault::TooLarge { bytes: bytes.len() }) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

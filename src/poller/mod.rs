@@ -1,14 +1,15 @@
 //! The one thread with state that changes: it asks the sources, takes in what their watches say, and publishes what they hold.
 
+mod handover;
 mod once;
 mod polled;
 
+pub use handover::{Handover, Lineup, Place, SourceNumber};
 pub use once::poll_once;
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::Snapshot;
-use crate::source::Source;
 use crate::source::secrets::StreamEvent;
 use polled::Polled;
 use std::ops::ControlFlow;
@@ -27,7 +28,9 @@ const MOST_GATHERED: usize = 2_000;
 #[derive(Debug)]
 pub enum Message {
     /// A watch of the source with this number has news.
-    News(usize, StreamEvent),
+    News(SourceNumber, StreamEvent),
+    /// A lineup waits in the [`Handover`].
+    Wake,
     /// The end.
     Stop,
 }
@@ -39,30 +42,30 @@ pub struct Poller {
     max_series: usize,
     own: OwnMetrics,
     published: Arc<Published<Snapshot>>,
+    handover: Arc<Handover>,
+    /// It was ready once, and stays it: a source that comes later changes nothing about that.
+    ready: bool,
 }
 
 impl Poller {
-    /// Publishes a first snapshot, in which no source has been asked yet.
+    /// Publishes a first snapshot, in which no source has been asked yet. Further lineups come by `handover`.
     #[must_use]
-    pub fn new(
-        sources: Vec<Box<dyn Source>>,
-        interval: Duration,
-        max_series: usize,
-        own: OwnMetrics,
-        published: Arc<Published<Snapshot>>,
-    ) -> Self {
-        let sources = sources.into_iter().map(Polled::new);
-        let poller = Self { sources: sources.collect(), interval, max_series, own, published };
-        poller.publish();
+    pub fn new(lineup: Lineup, own: OwnMetrics, published: Arc<Published<Snapshot>>, handover: Arc<Handover>) -> Self {
+        let (sources, interval, max_series) = (Vec::new(), lineup.interval, lineup.max_series);
+        let mut poller = Self { sources, interval, max_series, own, published, handover, ready: false };
+        poller.take_over(lineup);
         poller
     }
 
     /// Polls and follows until it is told to stop, or nobody is left who could tell.
     pub fn run(mut self, messages: &Receiver<Message>) {
         loop {
+            if let Some(lineup) = self.handover.take() {
+                self.take_over(lineup);
+            }
             let wait = self.poll_due();
             match messages.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Message::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Message::News(source, event)) => {
                     if self.follow(source, event, messages).is_break() {
                         return;
@@ -73,14 +76,41 @@ impl Poller {
         }
     }
 
+    /// Goes on with other sources. One that takes the place of another of its name shows what that one held until its own
+    /// first success; whatever else is gone leaves the snapshot, and its series with it.
+    fn take_over(&mut self, lineup: Lineup) {
+        (self.interval, self.max_series) = (lineup.interval, lineup.max_series);
+        let mut before = std::mem::take(&mut self.sources);
+        for place in lineup.sources {
+            match place {
+                Place::New(number, source) => self.sources.push(Polled::new(number, source)),
+                Place::GoesOn(number) => {
+                    let Some(at) = before.iter().position(|polled| polled.number == number) else { continue };
+                    let mut polled = before.remove(at);
+                    polled.keep_to(self.interval);
+                    self.sources.push(polled);
+                }
+            }
+        }
+        for gone in before {
+            match self.sources.iter_mut().find(|polled| polled.status.name == gone.status.name) {
+                Some(successor) => successor.succeed(gone),
+                // A series that nothing moves any more says nothing, and names of sources may come and go without end.
+                None => self.own.forget_source(&gone.status.name),
+            }
+        }
+        self.publish();
+    }
+
     /// Takes in an event and those that come close behind it, then publishes them together.
-    fn follow(&mut self, source: usize, event: StreamEvent, messages: &Receiver<Message>) -> ControlFlow<()> {
+    fn follow(&mut self, source: SourceNumber, event: StreamEvent, messages: &Receiver<Message>) -> ControlFlow<()> {
         let until = Instant::now() + GATHER;
         let mut end = ControlFlow::Continue(());
         let mut next = Some((source, event));
         let mut gathered = 0;
         while let Some((source, event)) = next.take() {
-            if let Some(polled) = self.sources.get_mut(source) {
+            // What one that is gone goes on to say reaches nobody.
+            if let Some(polled) = self.sources.iter_mut().find(|polled| polled.number == source) {
                 polled.receive(event, self.interval, &self.own);
             }
             gathered += 1;
@@ -90,35 +120,33 @@ impl Poller {
             match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Message::News(source, event)) => next = Some((source, event)),
                 Ok(Message::Stop) => end = ControlFlow::Break(()),
-                Err(_) => {}
+                Ok(Message::Wake) | Err(_) => {}
             }
         }
-        let mut changed = false;
-        for polled in self.sources.iter_mut().filter(|polled| polled.changed) {
-            polled.show();
-            polled.changed = false;
-            changed = true;
-        }
-        if changed {
-            self.publish();
-        }
+        self.publish_changes();
         end
     }
 
     /// Polls what is due, and tells how long there is nothing to do.
     fn poll_due(&mut self) -> Duration {
         for at in 0..self.sources.len() {
+            if self.handover.is_waiting() {
+                return Duration::ZERO;
+            }
             let Some(polled) = self.sources.get_mut(at) else { break };
             let now = Instant::now();
             if polled.due <= now {
                 polled.poll(self.interval, &self.own);
-            } else if polled.failures == 0 && polled.mend_due.is_some_and(|due| due <= now) {
+            } else if !polled.is_failing() && polled.mend_due.is_some_and(|due| due <= now) {
                 polled.mend(self.interval, &self.own);
             } else {
                 continue;
             }
             polled.changed = false;
             self.publish();
+        }
+        if self.handover.is_waiting() {
+            return Duration::ZERO;
         }
         let now = Instant::now();
         let mut passed = false;
@@ -128,13 +156,29 @@ impl Poller {
         if passed {
             self.publish();
         }
-        let next = self.sources.iter_mut().map(|polled| polled.tend(now).saturating_duration_since(now)).min();
-        next.unwrap_or(self.interval)
+        let next = self.sources.iter_mut().map(|polled| polled.tend(now)).min();
+        self.publish_changes();
+        next.map_or(self.interval, |next| next.saturating_duration_since(Instant::now()))
     }
 
-    fn publish(&self) {
+    fn publish_changes(&mut self) {
+        let mut changed = false;
+        for polled in self.sources.iter_mut().filter(|polled| polled.changed) {
+            polled.show();
+            polled.changed = false;
+            changed = true;
+        }
+        if changed {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
         let sources = self.sources.iter().map(|polled| (&polled.status, polled.shown.as_slice()));
-        self.published.publish(Snapshot::assemble(sources, self.max_series));
+        let mut snapshot = Snapshot::assemble(sources, self.max_series);
+        self.ready |= snapshot.ready().is_ok();
+        snapshot.set_ready(self.ready);
+        self.published.publish(snapshot);
     }
 }
 
@@ -144,7 +188,7 @@ mod tests {
     use crate::metrics::BuildInfo;
     use crate::observation::{Reason, SecretObservation, TokenError};
     use crate::source::secrets::StreamNews;
-    use crate::source::{Followed, Held, PollError};
+    use crate::source::{Followed, Held, PollError, Source};
     use crate::time::UnixSeconds;
     use std::collections::VecDeque;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -218,14 +262,24 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn lineup(sources: Vec<Place>) -> Lineup {
+        Lineup { sources, interval: HOUR, max_series: 100 }
+    }
+
+    fn poller_of(source: Box<dyn Source>, own: OwnMetrics, published: &Arc<Published<Snapshot>>) -> Poller {
+        let lineup = lineup(vec![Place::New(SourceNumber::FIRST, source)]);
+        Poller::new(lineup, own, Arc::clone(published), Arc::default())
+    }
+
     #[test]
     fn a_failed_poll_and_a_panic_keep_what_was_known() {
         let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
         let published = Arc::new(Published::new(Snapshot::default()));
         let script = [Ok(broken_secret("s")), Err("connect"), Ok(broken_secret("s"))];
         let source = Box::new(Scripted(script.into(), Held::new()));
-        let interval = Duration::from_secs(3600);
-        let mut poller = Poller::new(vec![source], interval, 100, own.clone(), Arc::clone(&published));
+        let mut poller = poller_of(source, own.clone(), &published);
         assert!(published.load().ready().is_err());
 
         let mut poll = |up: bool, lines: &[&str]| {
@@ -263,13 +317,12 @@ mod tests {
         let published = Arc::new(Published::new(Snapshot::default()));
         let asked = Arc::new(AtomicUsize::new(0));
         let source = Box::new(Lively(Held::new(), Arc::clone(&asked)));
-        let hour = Duration::from_secs(3600);
-        let poller = Poller::new(vec![source], hour, 100, own.clone(), Arc::clone(&published));
+        let poller = poller_of(source, own.clone(), &published);
         let (news, messages) = mpsc::sync_channel(4);
         let flood = std::thread::spawn(move || {
             for opening in 1..=EVENTS {
                 let what = StreamNews::Line(Vec::new());
-                news.send(Message::News(0, StreamEvent { stream: 0, opening, what })).unwrap();
+                news.send(Message::News(SourceNumber::FIRST, StreamEvent { stream: 0, opening, what })).unwrap();
             }
             news.send(Message::Stop).unwrap();
         });
@@ -286,7 +339,7 @@ mod tests {
         let published = Arc::new(Published::new(Snapshot::default()));
         let reasons = [["connect"; 8].as_slice(), &["forbidden"; 8], &["connect"]].concat();
         let source = Box::new(Scripted(reasons.into_iter().map(Err).collect(), Held::new()));
-        let mut poller = Poller::new(vec![source], Duration::from_secs(3600), 100, own, published);
+        let mut poller = poller_of(source, own, &published);
         let mut wait = || {
             poller.sources[0].due = Instant::now();
             poller.poll_due().as_secs_f64().round() as u64

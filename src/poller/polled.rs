@@ -1,9 +1,11 @@
 //! One source as the poller sees it: what it holds, whether it works, and when it is asked again.
 
+use super::SourceNumber;
+use crate::log::{Repeated, Telling};
 use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use crate::source::secrets::StreamEvent;
-use crate::source::{Followed, Held, PollError, Source, log_changes};
+use crate::source::{Followed, Held, PollError, Source, Tended, log_changes};
 use crate::time::UnixSeconds;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +29,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// One source, and what is known of it.
 pub(super) struct Polled {
+    pub(super) number: SourceNumber,
     source: Box<dyn Source>,
     pub(super) status: SourceStatus,
     /// What the source held when it was looked at last.
@@ -36,10 +39,8 @@ pub(super) struct Polled {
     pub(super) due: Instant,
     /// When the last poll began.
     begun: Option<Instant>,
-    /// Failures since the last success.
-    pub(super) failures: u32,
-    /// The reason of the last of them.
-    failing_for: Option<&'static str>,
+    /// Failures since it worked the last time.
+    failing: Repeated,
     /// Failures in a row that an operator has to do something about, or else failures in a row that pass by themselves: a
     /// server that comes back refuses us for a moment, and that is not to be waited for as long as it was away.
     alike: u32,
@@ -60,19 +61,19 @@ pub(super) struct Polled {
 
 impl Polled {
     /// Not polled yet, and due now.
-    pub(super) fn new(source: Box<dyn Source>) -> Self {
+    pub(super) fn new(number: SourceNumber, source: Box<dyn Source>) -> Self {
         let due = Instant::now();
         let scopes = source.scopes().into_iter().map(|scope| ScopeStatus { up: false, ..scope });
         let status = SourceStatus { scopes: scopes.collect(), ..SourceStatus::untried(source.name()) };
         Polled {
+            number,
             source,
             status,
             shown: Held::new(),
             changed: false,
             due,
             begun: None,
-            failures: 0,
-            failing_for: None,
+            failing: Repeated::default(),
             alike: 0,
             needs_operator: false,
             watch_failed: false,
@@ -84,6 +85,19 @@ impl Polled {
         }
     }
 
+    /// Takes the place of another source: what that one showed stays until this one has something to show itself.
+    pub(super) fn succeed(&mut self, other: Self) {
+        self.status = other.status;
+        self.shown = other.shown;
+    }
+
+    /// The interval may be another one now.
+    pub(super) fn keep_to(&mut self, interval: Duration) {
+        if let Some(begun) = self.begun.filter(|_| !self.is_failing() && !self.relisting) {
+            self.due = begun + interval;
+        }
+    }
+
     pub(super) fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
         let begun = Instant::now();
         self.begun = Some(begun);
@@ -91,6 +105,11 @@ impl Polled {
         let name = Arc::clone(&self.status.name);
         let result = guarded(|| self.source.poll()).unwrap_or_else(Err);
         let took = begun.elapsed();
+        if self.source.is_stopped() {
+            // Its place is taken already, and it was broken off.
+            self.due = Instant::now() + FIRST_RETRY;
+            return;
+        }
         own.observe_poll(&name, took.as_secs_f64());
         self.status.tried = true;
         if let Err(error) = result {
@@ -110,15 +129,14 @@ impl Polled {
             own.count_source_error(&name, error.reason.as_str());
         }
         let SourceStatus { tokens, secrets, .. } = self.status;
-        log::debug!("{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+        log::debug!(source = &*name, tokens, secrets; "{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
     }
 
     fn recover(&mut self) {
-        if self.failures > 0 {
-            log::info!("{}: works again after {} failures", self.status.name, self.failures);
+        if let Some(sum) = self.failing.ended(Instant::now()) {
+            let source = &*self.status.name;
+            log::info!(source, failures = sum.tries, lasted = sum.lasted.as_secs(); "{source}: works again after {sum}");
         }
-        self.failures = 0;
-        self.failing_for = None;
         self.alike = 0;
         self.watch_failed = false;
         self.trial = None;
@@ -135,9 +153,14 @@ impl Polled {
         passed
     }
 
+    /// It has failed and not yet worked again.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.tries() > 0
+    }
+
     /// The next poll will tell whether the server is back.
     fn is_waiting(&self) -> bool {
-        self.failures > 0 && self.trial.is_none()
+        self.is_failing() && self.trial.is_none()
     }
 
     /// A watch leads to another poll: how long after the one before. What is good to be listed and cannot be watched is asked
@@ -156,6 +179,7 @@ impl Polled {
     /// Tries the parts again that failed, and them alone.
     pub(super) fn mend(&mut self, interval: Duration, own: &OwnMetrics) {
         match guarded(|| self.source.mend()).unwrap_or_else(Err) {
+            _ if self.source.is_stopped() => self.mend_due = None,
             Ok(()) => {
                 self.take_in_faults(interval, own);
                 self.show();
@@ -174,7 +198,7 @@ impl Polled {
         self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
         self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
         self.status.scopes = self.source.scopes().into();
-        if self.failures > 0 {
+        if self.is_failing() {
             // On trial: the source is not up yet.
             return;
         }
@@ -195,6 +219,7 @@ impl Polled {
 
     pub(super) fn receive(&mut self, event: StreamEvent, interval: Duration, own: &OwnMetrics) {
         match guarded(|| self.source.receive(event)) {
+            _ if self.source.is_stopped() => {}
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
             // Not sooner than a failure allows.
@@ -224,9 +249,10 @@ impl Polled {
         if self.is_waiting() {
             return self.due;
         }
-        let next = guarded(|| self.source.tend(now)).unwrap_or_default();
+        let Tended { next, changed } = guarded(|| self.source.tend(now)).unwrap_or_default();
+        self.changed |= changed;
         // While a trial goes on, parts wait: the whole comes first.
-        let mend_due = self.mend_due.filter(|_| self.failures == 0);
+        let mend_due = self.mend_due.filter(|_| !self.is_failing());
         [next, self.trial, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
@@ -242,16 +268,21 @@ impl Polled {
         self.alike = self.alike.saturating_add(1);
         self.needs_operator = error.needs_operator;
         self.trial = None;
-        self.failures = self.failures.saturating_add(1);
-        self.due = Instant::now() + wait;
+        let now = Instant::now();
+        self.due = now + wait;
         self.status.up = false;
         let scopes = self.source.scopes().into_iter();
         self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();
-        // The same kind of failure again is counted, and told at debug level only: messages may differ in a number.
-        let again = self.failing_for.replace(error.reason) == Some(error.reason);
-        let level = if again { log::Level::Debug } else { log::Level::Error };
+        // Messages of one and the same failure may differ in a number.
+        let (level, again) = match self.failing.failed(error.reason, now) {
+            Telling::First => (log::Level::Error, String::new()),
+            Telling::Again => (log::Level::Debug, String::new()),
+            Telling::Summary(sum) => (log::Level::Error, format!("still failing, {sum}; the last one: ")),
+        };
+        let (failures, retry_in) = (self.failing.tries(), wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         let kept = if self.status.last_success.is_some() { "; what was read before stays shown" } else { "" };
-        log::log!(level, "{name}: {error}; next try in {} s{kept}", wait.as_secs_f32().ceil());
+        log::log!(level, source = &**name, reason = error.reason, failures, retry_in;
+            "{name}: {again}{error}; next try in {retry_in} s{kept}");
         self.status.failure = Some(error.message.as_str().into());
     }
 }

@@ -16,13 +16,15 @@ use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
+use gate::Reply;
 use pages::Front;
 use route::{Answer, Page};
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tiny_http::{Header, Request, Response, StatusCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tiny_http::Request;
 
 /// What all answers are made from.
 pub struct Shown {
@@ -33,14 +35,19 @@ pub struct Shown {
     /// Of this program, for the page.
     version: &'static str,
     /// Whether there is a page at `/`.
-    status_page: bool,
+    status_page: Arc<AtomicBool>,
     lasting: Lasting,
 }
 
 impl Shown {
-    /// Nothing has been scraped yet. `status_page`: whether there is a page at `/`.
+    /// Nothing has been scraped yet. `status_page`: whether there is a page at `/`; it may change while we serve.
     #[must_use]
-    pub fn new(snapshot: Arc<Published<Snapshot>>, own: OwnMetrics, version: &'static str, status_page: bool) -> Self {
+    pub fn new(
+        snapshot: Arc<Published<Snapshot>>,
+        own: OwnMetrics,
+        version: &'static str,
+        status_page: Arc<AtomicBool>,
+    ) -> Self {
         Self { snapshot, own, version, status_page, lasting: Lasting::default() }
     }
 }
@@ -68,19 +75,24 @@ pub fn start(
     on_end: impl Fn(ServerError) + Send + Sync + 'static,
 ) -> Result<SocketAddr, ServerError> {
     let address = listener.local_addr().map_err(|error| ServerError(error.to_string()))?;
-    gate::start(listener, move |request| answer(request, &shown), move |reason| on_end(ServerError(reason)))
-        .map_err(|error| ServerError(error.to_string()))?;
+    gate::start(
+        listener,
+        move |request, reply| answer(request, reply, &shown),
+        move |reason| on_end(ServerError(reason)),
+    )
+    .map_err(|error| ServerError(error.to_string()))?;
     Ok(address)
 }
 
-/// Answers one request. A panic costs this answer and nothing else: tiny_http sends a 500 for a request that is dropped.
-fn answer(request: Request, shown: &Shown) {
+/// Answers one request. A panic costs this answer and nothing else.
+fn answer(request: &Request, reply: &mut Reply, shown: &Shown) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let snapshot = shown.snapshot.load();
-        let front = Front { version: shown.version, is_on: shown.status_page, now: UnixSeconds::now() };
+        let front =
+            Front { version: shown.version, is_on: shown.status_page.load(Ordering::Relaxed), now: UnixSeconds::now() };
         match route::route(request.method(), request.url(), &snapshot, front) {
-            Answer::Exposition => exposition::respond(request, &snapshot, shown),
-            Answer::Page(page) => respond(request, page),
+            Answer::Exposition => exposition::respond(request, reply, &snapshot, shown),
+            Answer::Page(page) => respond(reply, &page),
         }
     }));
     match outcome {
@@ -94,14 +106,8 @@ fn answer(request: Request, shown: &Shown) {
     }
 }
 
-fn respond(request: Request, page: Page) -> std::io::Result<()> {
-    let mut response = Response::from_string(page.body).with_status_code(StatusCode(page.status));
+fn respond(reply: &mut Reply, page: &Page) -> std::io::Result<()> {
     let headers = [("Content-Type", page.content_type), ("X-Content-Type-Options", "nosniff")];
-    for (name, value) in headers.into_iter().chain(page.headers.iter().copied()) {
-        // Both are constants of this program; a malformed one is left out.
-        if let Ok(header) = Header::from_bytes(name, value) {
-            response = response.with_header(header);
-        }
-    }
-    request.respond(response)
+    let headers: Vec<_> = headers.into_iter().chain(page.headers.iter().copied()).collect();
+    reply.send(page.status, &headers, &page.body)
 }

@@ -10,6 +10,7 @@ pub use state::State;
 
 use crate::observation::{Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;
+use std::hint::black_box;
 use std::sync::Arc;
 
 /// What is known of one source.
@@ -66,6 +67,8 @@ pub struct Snapshot {
     secrets: Vec<Arc<SecretObservation>>,
     /// So many tokens, from the first, have their series in the detailed families.
     detailed: usize,
+    /// Whatever is missing now, it was ready before.
+    ready_before: bool,
 }
 
 impl Snapshot {
@@ -104,12 +107,25 @@ impl Snapshot {
 
     /// All tokens, by namespace, name and key.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
-        self.secrets.iter().flat_map(|secret| &secret.tokens)
+        self.fetched(TokenObservation::touch)
     }
 
     /// Those with their series in the detailed families.
     pub fn detailed_tokens(&self) -> impl Iterator<Item = &TokenObservation> {
-        self.tokens().take(self.detailed)
+        self.fetched(TokenObservation::touch_text).take(self.detailed)
+    }
+
+    /// All tokens, after some of them at a time were touched, so that a processor has them on their way from memory together. Three
+    /// quarters of a scrape were spent waiting for one after the other: a Secret, its token, the token's text, in each family anew.
+    fn fetched(&self, touch: fn(&TokenObservation) -> usize) -> impl Iterator<Item = &TokenObservation> {
+        self.secrets.chunks(FETCHED).flat_map(move |secrets| {
+            let tokens = || secrets.iter().flat_map(|secret| &secret.tokens);
+            // Step by step: what is read in one of them says where the next one has to look.
+            black_box(secrets.iter().map(|secret| secret.tokens.len()).sum::<usize>());
+            black_box(tokens().map(TokenObservation::touch).sum::<usize>());
+            black_box(tokens().map(touch).sum::<usize>());
+            tokens()
+        })
     }
 
     /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the
@@ -131,12 +147,20 @@ impl Snapshot {
         })
     }
 
+    /// Whether it is ready whatever is missing: once ready is ready from then on, also with sources that were added.
+    pub fn set_ready(&mut self, ready: bool) {
+        self.ready_before = ready;
+    }
+
     /// Whether every source has finished a first try, and one of them ever went well. Without sources there is nothing to
     /// wait for.
     ///
     /// # Errors
     /// What is missing, as a sentence.
     pub fn ready(&self) -> Result<(), String> {
+        if self.ready_before {
+            return Ok(());
+        }
         if let Some(source) = self.sources.iter().find(|source| !source.tried) {
             return Err(format!("the first poll of {} is not finished", source.name));
         }
@@ -146,6 +170,9 @@ impl Snapshot {
         Err("no source could be read yet; the log says why".into())
     }
 }
+
+/// So many Secrets are touched together: what is read of them fits into a processor's first cache.
+const FETCHED: usize = 32;
 
 fn place(secret: &SecretObservation) -> (&str, &str) {
     (&secret.namespace, &secret.name)
@@ -213,5 +240,10 @@ mod tests {
         assert!(ready(std::slice::from_ref(&failed)).is_err());
         assert!(ready(&[failed.clone(), good]).is_ok());
         assert!(ready(&[failed, once_good]).is_ok());
+        let untried = status("kubernetes");
+        let mut later = Snapshot::assemble([(&untried, &[][..])], 1);
+        assert!(later.ready().is_err());
+        later.set_ready(true);
+        assert!(later.ready().is_ok());
     }
 }

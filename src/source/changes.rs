@@ -1,16 +1,23 @@
 //! Tells the log what a poll changed: an error once when it appears, once when it is gone, and not at every poll.
 
 use super::Held;
-use crate::observation::{SecretObservation, TokenError};
+use crate::observation::{SecretObservation, TokenError, label_value};
 use std::cmp::Ordering;
 
 /// Compares what a source held with what it holds; both are sorted by namespace and name.
 pub fn log_changes(source: &str, before: &Held, now: &Held) {
-    each_change(before, now, |change, error| match change {
-        Change::Appeared => {
-            log::warn!("{source}: {{{}}} {}: {}", error.location, error.reason.as_str(), error.detail);
-        }
-        Change::Gone => log::info!("{source}: {{{}}} no more {}", error.location, error.reason.as_str()),
+    each_change(before, now, |change, error| {
+        let (reason, location) = (error.reason.as_str(), &*error.location);
+        let (level, end) = match change {
+            Change::Appeared => (log::Level::Warn, format!("{reason}: {}", error.detail)),
+            Change::Gone => (log::Level::Info, format!("no more {reason}")),
+        };
+        log::log!(level, source, reason,
+            secret_cluster = label_value(location, "secret_cluster"),
+            secret_namespace = label_value(location, "secret_namespace"),
+            secret_name = label_value(location, "secret_name"),
+            secret_key = label_value(location, "secret_key");
+            "{source}: {{{location}}} {end}");
     });
 }
 

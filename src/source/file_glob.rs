@@ -1,5 +1,6 @@
 //! Files by pattern: `manifests/*.yaml`, `/etc/tokens/**/*.json`, or one path.
 
+use super::regular_file::{FileFault, Handle, Links, Root};
 use glob::{MatchOptions, Pattern};
 use std::fmt;
 use std::fs;
@@ -33,29 +34,55 @@ enum Part {
 
 /// What a pattern leads to.
 #[derive(Debug, Default)]
-pub struct FoundFiles {
+pub(super) struct FoundFiles {
     /// In no particular order. A pattern without wildcard leads to its path, whether there is anything or not.
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
+    /// Where they may lie; `None` if the folder before the first wildcard is not to be had.
+    pub(super) root: Option<Root>,
     /// Folders that could not be searched.
-    pub faults: Vec<(PathBuf, FolderFault)>,
+    pub(super) faults: Vec<(PathBuf, FolderFault)>,
+    /// Links to folders that were not followed.
+    pub(super) outside: Vec<PathBuf>,
 }
 
 /// Why a folder could not be searched, or not to its end.
 #[derive(Debug)]
-pub enum FolderFault {
+pub(super) enum FolderFault {
     /// The folder before the first wildcard is not there.
     Missing,
-    /// The system does not let us list it.
+    /// The system does not let us list it, or reach what is in it.
     Unreadable(io::Error),
+    /// Nothing is wrong with it: see [`FileFault::Exhausted`].
+    Exhausted(io::Error),
+    /// A link to it leads out of the root.
+    Outside,
     /// The pattern reaches more than is looked at.
     TooManyEntries,
+}
+
+impl From<FileFault> for FolderFault {
+    fn from(fault: FileFault) -> Self {
+        match fault {
+            FileFault::Missing => Self::Missing,
+            FileFault::Exhausted(error) => Self::Exhausted(error),
+            FileFault::Unreadable(error) | FileFault::NoProc(error) => Self::Unreadable(error),
+            other => Self::Unreadable(io::Error::other(other.to_string())),
+        }
+    }
+}
+
+impl From<io::Error> for FolderFault {
+    fn from(error: io::Error) -> Self {
+        FileFault::from(error).into()
+    }
 }
 
 impl fmt::Display for FolderFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("the folder is not there"),
-            Self::Unreadable(error) => write!(f, "the folder cannot be listed: {error}"),
+            Self::Unreadable(error) | Self::Exhausted(error) => write!(f, "the folder cannot be searched: {error}"),
+            Self::Outside => f.write_str("a link to the folder leads out of the folder before the first wildcard"),
             Self::TooManyEntries => {
                 write!(f, "more than {MAX_ENTRIES} files and folders to look at: only a part of them is read")
             }
@@ -102,82 +129,133 @@ impl FileGlob {
         &self.text
     }
 
-    /// Looks for the files that are there now. `**` does not follow links to folders; other wildcards do.
+    /// Whether it names one file: it has no wildcard.
     #[must_use]
-    pub fn find(&self) -> FoundFiles {
+    pub fn is_name(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// The folder where links may lead: see [`Links::Inside`].
+    fn root_folder(&self) -> &Path {
+        if self.is_name() { self.root.parent().unwrap_or(&self.root) } else { &self.root }
+    }
+
+    /// Looks for the files that are there now. `**` does not follow links to folders; other wildcards do, as far as `links`
+    /// may lead.
+    pub(super) fn find(&self, links: Links) -> FoundFiles {
         let mut found = FoundFiles::default();
-        let mut looked_at = 0usize;
-        let mut pending = vec![(self.root.clone(), 0usize)];
-        while let Some((path, at)) = pending.pop() {
-            match self.parts.get(at) {
-                None if at == 0 || is_file_or_dangling(&path) => found.files.push(path),
-                None => {}
-                Some(Part::Name(name)) => {
-                    let next = path.join(name);
-                    if next.symlink_metadata().is_ok() {
-                        pending.push((next, at + 1));
-                    }
+        let root = match Root::below(self.root_folder(), links) {
+            Ok(root) => root,
+            Err(_) if self.is_name() => {
+                // Whoever reads it will see.
+                found.files.push(self.root.clone());
+                return found;
+            }
+            Err(fault) => {
+                found.faults.push((self.root.clone(), fault.into()));
+                return found;
+            }
+        };
+        let pending = vec![(self.root.clone(), 0)];
+        let mut search = Search { glob: self, root: &root, looked_at: 0, pending, found };
+        while let Some((path, at)) = search.pending.pop() {
+            match search.step(&path, at) {
+                // Folders come and go.
+                Ok(()) | Err(FolderFault::Missing) => {}
+                Err(FolderFault::Outside) => search.found.outside.push(path),
+                Err(FolderFault::TooManyEntries) => {
+                    search.found.faults.push((self.root.clone(), FolderFault::TooManyEntries));
+                    break;
                 }
-                Some(part) => {
-                    if *part == Part::AnyDepth {
-                        pending.push((path.clone(), at + 1));
-                    }
-                    let last = at + 1 == self.parts.len();
-                    let end = each_entry(&path, &mut looked_at, |name, entry| {
-                        let next = match part {
-                            Part::Wild(pattern) if pattern.matches_with(name, OPTIONS) => at + 1,
-                            Part::AnyDepth if !name.starts_with('.') => at,
-                            _ => return,
-                        };
-                        let inner = path.join(entry.file_name());
-                        let leads_on = match part {
-                            Part::AnyDepth => entry.file_type().is_ok_and(|kind| kind.is_dir()),
-                            _ => last || inner.is_dir(),
-                        };
-                        if leads_on {
-                            pending.push((inner, next));
-                        }
-                    });
-                    match end {
-                        Ok(()) => {}
-                        Err(FolderFault::TooManyEntries) => {
-                            found.faults.push((self.root.clone(), FolderFault::TooManyEntries));
-                            return found;
-                        }
-                        // Folders come and go. The one that the pattern names is expected.
-                        Err(FolderFault::Missing) if at > 0 => {}
-                        Err(fault) => found.faults.push((path, fault)),
-                    }
+                Err(fault) => search.found.faults.push((path, fault)),
+            }
+        }
+        let mut found = search.found;
+        found.root = Some(root);
+        found
+    }
+}
+
+/// A walk from folder to folder.
+struct Search<'a> {
+    glob: &'a FileGlob,
+    root: &'a Root,
+    looked_at: usize,
+    /// Paths, and the number of the part that is looked for below each.
+    pending: Vec<(PathBuf, usize)>,
+    found: FoundFiles,
+}
+
+impl Search<'_> {
+    fn step(&mut self, path: &Path, at: usize) -> Result<(), FolderFault> {
+        let parts = &self.glob.parts;
+        let (deep, at) = if parts.get(at) == Some(&Part::AnyDepth) { (Some(at), at + 1) } else { (None, at) };
+        let wild = match parts.get(at) {
+            None => {
+                if at == 0 || is_file_or_dangling(path) {
+                    self.found.files.push(path.to_owned());
+                }
+                return Ok(());
+            }
+            Some(Part::Name(name)) => {
+                let next = path.join(name);
+                if next.symlink_metadata().is_ok() {
+                    self.pending.push((next, at + 1));
+                }
+                None
+            }
+            Some(Part::Wild(pattern)) => Some(pattern),
+            Some(Part::AnyDepth) => None,
+        };
+        if wild.is_none() && deep.is_none() {
+            return Ok(());
+        }
+        let handle = Handle::open(path)?;
+        if !self.root.holds(&handle) {
+            return Err(FolderFault::Outside);
+        }
+        if !handle.metadata.is_dir() && path != self.glob.root {
+            return Ok(());
+        }
+        let last = at + 1 == parts.len();
+        for (number, entry) in handle.list()?.enumerate() {
+            let entry = entry?;
+            // A folder may be listed and not entered: one fault, and not one for each file in it.
+            if number == 0
+                && let Err(error) = entry.metadata()
+                && error.kind() == io::ErrorKind::PermissionDenied
+            {
+                return Err(error.into());
+            }
+            self.looked_at += 1;
+            if self.looked_at > MAX_ENTRIES {
+                return Err(FolderFault::TooManyEntries);
+            }
+            let name = entry.file_name();
+            let (name, inner) = (name.to_string_lossy(), path.join(&name));
+            let kind = entry.file_type();
+            let is = |test: fn(&fs::FileType) -> bool| kind.as_ref().is_ok_and(test);
+            if let Some(deep) = deep
+                && !name.starts_with('.')
+                && is(fs::FileType::is_dir)
+            {
+                self.pending.push((inner.clone(), deep));
+            }
+            if wild.is_some_and(|pattern| pattern.matches_with(&name, OPTIONS)) {
+                if last && is(fs::FileType::is_file) {
+                    // As most are: it need not be looked at again.
+                    self.found.files.push(inner);
+                } else if last || inner.is_dir() {
+                    self.pending.push((inner, at + 1));
                 }
             }
         }
-        found
+        Ok(())
     }
 }
 
 fn is_file_or_dangling(path: &Path) -> bool {
     fs::metadata(path).map_or(true, |found| found.is_file())
-}
-
-fn each_entry(
-    folder: &Path,
-    looked_at: &mut usize,
-    mut each: impl FnMut(&str, &fs::DirEntry),
-) -> Result<(), FolderFault> {
-    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let fault = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => FolderFault::Missing,
-        _ => FolderFault::Unreadable(error),
-    };
-    for entry in fs::read_dir(here).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        *looked_at += 1;
-        if *looked_at > MAX_ENTRIES {
-            return Err(FolderFault::TooManyEntries);
-        }
-        each(&entry.file_name().to_string_lossy(), &entry);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -187,7 +265,7 @@ mod tests {
 
     /// What `pattern` finds below `root`, relative to it.
     fn found(root: &Path, pattern: &str) -> Vec<String> {
-        let found = FileGlob::parse(&format!("{}/{pattern}", root.display())).unwrap().find();
+        let found = FileGlob::parse(&format!("{}/{pattern}", root.display())).unwrap().find(Links::Inside);
         assert!(found.faults.is_empty(), "{:?}", found.faults);
         let relative = |path: &PathBuf| path.strip_prefix(root).unwrap().display().to_string();
         let mut files: Vec<_> = found.files.iter().map(relative).collect();
@@ -257,7 +335,9 @@ mod tests {
     #[test]
     fn what_is_not_there() {
         let folder = folder_with(&["file"]);
-        let glob = |pattern: &str| FileGlob::parse(&format!("{}/{pattern}", folder.path().display())).unwrap().find();
+        let glob = |pattern: &str| {
+            FileGlob::parse(&format!("{}/{pattern}", folder.path().display())).unwrap().find(Links::Inside)
+        };
         // Whoever reads it will see.
         assert_eq!(glob("nothing.yaml").files, [folder.path().join("nothing.yaml")]);
         for (pattern, place) in [("nothing/*.yaml", "nothing"), ("nothing/**/*.yaml", "nothing")] {

@@ -5,11 +5,15 @@
 
 mod changes;
 mod file_glob;
+mod file_set;
+pub mod files;
 pub mod manifests;
+mod regular_file;
 pub mod secrets;
 
 pub use changes::log_changes;
-pub use file_glob::{FileGlob, FolderFault, FoundFiles};
+pub use file_glob::FileGlob;
+pub use regular_file::Links;
 
 use crate::observation::SecretObservation;
 use crate::snapshot::ScopeStatus;
@@ -21,6 +25,9 @@ use std::time::{Duration, Instant};
 
 /// What a source holds, sorted by namespace and name, each Secret once.
 pub type Held = Vec<Arc<SecretObservation>>;
+
+/// Ends a source: blocked reads return at once, its threads and connections end.
+pub type Stopper = Arc<dyn Fn() + Send + Sync>;
 
 /// A place that can be read as a whole, and perhaps followed.
 pub trait Source: Send {
@@ -70,11 +77,30 @@ pub trait Source: Send {
         Followed::Nothing
     }
 
-    /// Does what is due between two polls; tells when there will be something to do again.
-    fn tend(&mut self, now: Instant) -> Option<Instant> {
-        let _ = now;
+    /// Ends what is under way in it, from another thread and for good.
+    fn stopper(&self) -> Option<Stopper> {
         None
     }
+
+    /// Whether it was ended so: what it answers is then no news.
+    fn is_stopped(&self) -> bool {
+        false
+    }
+
+    /// Does what is due between two polls.
+    fn tend(&mut self, now: Instant) -> Tended {
+        let _ = now;
+        Tended::default()
+    }
+}
+
+/// What came of tending to a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tended {
+    /// When there will be something to do again, if that is before the next poll.
+    pub next: Option<Instant>,
+    /// The source holds something else than before.
+    pub changed: bool,
 }
 
 /// What came of an event.

@@ -3,6 +3,7 @@
 //! `GOLDEN=rewrite cargo test config` writes the expected errors anew; look at the difference before you keep it.
 
 use jwt_exporter::config::{self, Config, ListenHost, MAX_BYTES};
+use jwt_exporter::source::Links;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -99,6 +100,8 @@ namespaces: []
 exclude_namespaces: []
 field_selector: ""
 secrets: []
+files: []
+follow_links_outside: false
 manifests: []
 claims:
   scope: [/scope, /scp]
@@ -129,6 +132,8 @@ namespaces: [billing, kube-system]
 exclude_namespaces: [kube-public, "*-dev"]
 field_selector: type=Opaque, metadata.name!=x
 secrets: [{namespace: a, name: b.c, key: D_1}, {namespace: a, name: e}, {namespace: a, name: b.c, key: f}]
+files: [/etc/tokens/**/token, ./~/x]
+follow_links_outside: on
 manifests: [demo/*.yaml]
 claims: {role: [/realm_access/roles], email: []}
 max_tokens_per_secret: 1
@@ -153,6 +158,8 @@ status_page: no
     assert!(!config.only_named);
     let manifests: Vec<_> = config.manifests.iter().map(|glob| glob.as_str()).collect();
     assert_eq!(manifests, ["demo/*.yaml"]);
+    let files: Vec<_> = config.files.iter().map(|glob| glob.as_str()).collect();
+    assert_eq!((files, config.links), (vec!["/etc/tokens/**/token", "./~/x"], Links::Anywhere));
     assert_eq!(config.reading.claims.role, ["/realm_access/roles".parse().unwrap()]);
     assert_eq!(config.reading.claims.scope, Config::default().reading.claims.scope);
     assert!(config.reading.claims.email.is_empty());
@@ -279,7 +286,7 @@ proptest! {
 
     #[test]
     fn no_known_key_panics_with_any_value(
-        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|manifests|claims|max_series|status_page|<<",
+        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|files|follow_links_outside|manifests|claims|max_series|status_page|<<",
         value in "\\PC{0,20}|[\\[{]\\PC{0,10}[}\\]]|[0-9a-z$~{}:.-]{0,12}",
     ) {
         let _ = read(&format!("{key}: {value}"));

@@ -221,3 +221,43 @@ fn its_rights_suffice_and_nothing_more_is_granted_than_is_used() {
         admin.await_access(account, "", verb, resource, false);
     }
 }
+
+/// The sidecar needs no rights: it reads what the kubelet writes. That one is not here, and so its token is asked for by us.
+#[test]
+fn the_sidecar_shows_the_token_of_its_pod() {
+    let plane = require_control_plane!();
+    let admin = plane.admin();
+    ensure(admin, &of_kind("Namespace"));
+    let objects = objects("manifests/sidecar");
+    for object in &objects {
+        let mut object = object.clone();
+        object["metadata"]["namespace"] = NAME.into();
+        // The namespace takes none but those of the strictest standard.
+        let target = format!("{}?dryRun=All&fieldValidation=Strict", collection(&object));
+        let (status, answer) = admin.request("POST", &target, Some(&object));
+        assert_eq!(status, 201, "{answer}");
+    }
+    let pod = &objects.iter().find(|object| object["kind"] == "Pod").unwrap()["spec"];
+    let mount = pod["containers"][1]["volumeMounts"][0]["mountPath"].as_str().unwrap();
+    let projected = &pod["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"];
+    let (file, audience) = (projected["path"].as_str().unwrap(), projected["audience"].as_str().unwrap());
+
+    let namespace = admin.create_unique_namespace("sidecar");
+    admin.create_service_account(&namespace, "app");
+    let config = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap()["data"]["config.yaml"].clone();
+    let folder = process::folder("sidecar");
+    let config = config.as_str().unwrap().replace(mount, &folder.path().display().to_string());
+    std::fs::create_dir(folder.path().join("..1")).unwrap();
+    std::fs::write(folder.path().join("..1").join(file), admin.request_token(&namespace, "app", &[audience], 3600))
+        .unwrap();
+    std::os::unix::fs::symlink("..1", folder.path().join("..data")).unwrap();
+    std::os::unix::fs::symlink(format!("..data/{file}"), folder.path().join(file)).unwrap();
+    let mut exporter = Setup::new(config).start();
+    exporter.wait_until_ready();
+    let metrics = exporter.metrics();
+    let shown = find(&metrics, "jwt_exporter_jwt_expiration_timestamp", &[("audience", audience)]);
+    let path = folder.path().join(file).display().to_string();
+    assert_eq!(shown.len(), 1, "{metrics}");
+    assert_eq!((shown[0].label("secret_name"), shown[0].label("secret_key")), (path.as_str(), file));
+    assert_eq!(shown[0].label("subject"), format!("system:serviceaccount:{namespace}:app"));
+}

@@ -4,8 +4,9 @@
 
 use crate::support::browser::Browser;
 use crate::support::exporter::{Exporter, Setup};
+use crate::support::kubeconfig::Kubeconfig;
 use crate::support::real_parts::RealPart;
-use crate::support::token;
+use crate::support::{token, wait_for};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -132,6 +133,20 @@ fn a_page_that_is_switched_off_is_not_there() {
     assert_eq!((exporter.get("/metrics").status, exporter.get("/healthz").status), (200, 200));
 }
 
+#[test]
+fn a_reload_switches_it() {
+    let exporter = start("", "");
+    for (more, status) in [("status_page: false\n", 404), ("", 200)] {
+        let config =
+            format!("address: \"{}\"\nkubernetes: false\nmanifests: [secrets-*.yaml]\n{more}", exporter.address());
+        std::fs::write(exporter.config_file(), config).unwrap();
+        wait_for("the page's new answer", std::time::Duration::from_secs(60), || {
+            let found = exporter.get("/").status;
+            if found == status { Ok(()) } else { Err(found.to_string()) }
+        });
+    }
+}
+
 fn keep(name: &str, picture: &[u8]) {
     assert!(picture.starts_with(b"\x89PNG"), "{name} is no picture");
     if let Some(folder) = std::env::var_os("SCREENSHOTS") {
@@ -233,6 +248,23 @@ fn on_a_phone_in_the_dark_and_on_a_desk_it_is_legible() {
         assert_legible(&mut browser, width);
         keep(&format!("{name}-open"), &browser.screenshot(2600));
         papers.push(browser.evaluate("getComputedStyle(document.documentElement).backgroundColor"));
+    }
+    // What went wrong, the errors and sources, and the way to the other pages.
+    let setup =
+        Setup::new("manifests: [secrets.yaml]\n").kubeconfig(&Kubeconfig::new("https://127.0.0.1:1").token("x"));
+    std::fs::write(setup.folder().join("secrets.yaml"), mixed()).unwrap();
+    let mut exporter = setup.start();
+    exporter.wait_until_ready();
+    for (name, width) in [("phone-trouble", 360), ("desk-trouble", 1280)] {
+        browser.screen(width, 800);
+        browser.visit(&format!("http://{}/?size=2&page=2&state=error", exporter.address()));
+        keep(name, &browser.screenshot(2600));
+        assert_legible(&mut browser, width);
+        let (notice, sources) = (browser.text(".notice"), browser.text("section:last-of-type"));
+        assert!(
+            notice.contains("kubernetes could not be read") && sources.contains("127.0.0.1:1"),
+            "{notice} {sources}"
+        );
     }
     assert_eq!(papers[0], papers[3]);
     assert_ne!(papers[0], papers[1]);

@@ -78,7 +78,7 @@ fn follow(selectors: usize) {
     assert_eq!(requests(&watched.exporter, "list", "200"), selectors as f64);
     assert_eq!(requests(&watched.exporter, "watch", "200"), selectors as f64);
     assert_eq!(value(&watched.exporter.metrics(), "jwt_exporter_source_up", &[]), 1.0);
-    assert_eq!(watched.exporter.process().stderr().matches(" ERROR ").count(), 0);
+    assert_eq!(watched.exporter.process().stderr().matches("[ERROR]").count(), 0);
 }
 
 #[test]
@@ -112,5 +112,5 @@ fn without_the_right_to_watch_it_is_said_once_and_polled() {
     assert_eq!(value(&watched.exporter.metrics(), "jwt_exporter_source_up", &[]), 1.0);
     let log = watched.exporter.process().stderr();
     assert_eq!(log.matches("watching is not allowed").count(), 1, "{log}");
-    assert_eq!(log.matches(" ERROR ").count(), 0, "{log}");
+    assert_eq!(log.matches("[ERROR]").count(), 0, "{log}");
 }

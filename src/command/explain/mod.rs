@@ -8,7 +8,7 @@
 mod asking;
 mod selection;
 
-use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run};
+use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
 use crate::log::escape;
@@ -76,7 +76,7 @@ pub(super) fn explain(config: &Config, namespace: &str, name: &str) -> ExitCode 
 }
 
 fn in_cluster(config: &Config, (namespace, name): (&str, &str), now: UnixSeconds, told: &mut Explanation) {
-    let cluster = looking::own_metrics().and_then(|own| run::connect(config, &own));
+    let cluster = looking::own_metrics().and_then(|own| sources::cluster(config, &own));
     let cluster = match cluster {
         Ok(cluster) => cluster,
         Err(reason) => {
@@ -213,7 +213,8 @@ fn lines_of(row: &Row<'_>, now: UnixSeconds) -> Vec<String> {
 fn in_manifests(config: &Config, (namespace, name): (&str, &str), now: UnixSeconds, told: &mut Explanation) {
     let everything = LabelSelector::parse("!jwt-exporter/nothing").ok().flatten();
     let (globs, key) = (config.manifests.clone(), config.annotation_key.clone());
-    let mut source = ManifestsSource::new(globs, everything.into_iter().collect(), key, config.reading.clone());
+    let mut source =
+        ManifestsSource::new(globs, config.links, everything.into_iter().collect(), key, config.reading.clone());
     if let Err(error) = source.poll() {
         told.say(format!("  the manifests cannot be read: {error}"));
         told.unknown = true;

@@ -113,6 +113,9 @@ impl Material {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         match (result, known) {
             (Ok((stamp, bytes)), known) => {
+                if known.as_ref().is_some_and(|(_, warned)| *warned) {
+                    log::info!("{}: can be read again", self.origin);
+                }
                 let bytes = match known {
                     Some((same, _)) if *same == bytes => same,
                     _ => Arc::new(bytes),

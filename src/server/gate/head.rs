@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     LineTooLong,
     HeadTooLarge,
     Busy,
+    /// Not the request's fault.
+    Defect,
 }
 
 impl Refusal {
@@ -37,6 +39,7 @@ impl Refusal {
             Self::LineTooLong => ("414 URI Too Long", "the request line is too long"),
             Self::HeadTooLarge => ("431 Request Header Fields Too Large", "there are too many header fields"),
             Self::Busy => ("503 Service Unavailable", "too many requests at once; try again in a moment"),
+            Self::Defect => ("500 Internal Server Error", "a defect of this program: its log says more"),
         }
     }
 
@@ -167,14 +170,14 @@ fn is_token(byte: u8) -> bool {
 
 impl Admitted {
     /// The clean request that tiny_http gets.
-    pub(super) fn request(&self, key_name: &str, key: &str) -> String {
+    pub(super) fn request(&self, ticket_name: &str, ticket: &str) -> String {
         let method = if self.is_head { "HEAD" } else { "GET" };
         let accept = if self.accept_encoding.is_empty() {
             String::new()
         } else {
             format!("Accept-Encoding: {}\r\n", self.accept_encoding)
         };
-        format!("{method} {} HTTP/1.1\r\nHost: gate\r\n{key_name}: {key}\r\n{accept}\r\n", self.target)
+        format!("{method} {} HTTP/1.1\r\nHost: gate\r\n{ticket_name}: {ticket}\r\n{accept}\r\n", self.target)
     }
 }
 

@@ -4,17 +4,19 @@
 //! | --- | --- |
 //! | `waiting` | one thread that accepts, and reads the heads of all requests at once, without waiting for any |
 //! | `head` | what a request may look like, and the answers to those that may not pass |
-//! | `responder` | a few threads, each of which answers one admitted request at a time |
-//! | `relay` | tiny_http's answer on its way to the client: where it ends, and what of it passes |
-//! | `private` | the connections to tiny_http that nobody else can have |
+//! | `responder` | a few threads, each of which sees to one admitted request at a time |
+//! | `private` | the connections to tiny_http that nobody else can have; tiny_http finds out which answer is wanted |
+//! | `reply` | the answer, on the client's own connection |
 //!
 //! Every bound is one of the constants below. One connection carries one request, and is closed.
 
 mod head;
 mod private;
-mod relay;
+mod reply;
 mod responder;
 mod waiting;
+
+pub(super) use reply::Reply;
 
 use std::io;
 use std::net::TcpListener;
@@ -33,7 +35,7 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const MOST_WAITING: usize = 256;
 /// Requests that are read and wait for a responder. One more is answered with 503.
 const MOST_QUEUED: usize = 64;
-/// Answers on their way at the same time. Each costs a thread here, one in tiny_http, three descriptors and some 0.5 MiB.
+/// Answers on their way at the same time. Each costs two threads here, one in tiny_http, and three descriptors.
 const RESPONDERS: usize = 6;
 /// While others wait, a client that has not taken a byte for so long is cut off.
 const STALLED: Duration = Duration::from_millis(250);
@@ -46,11 +48,12 @@ const LINGER: Duration = Duration::from_secs(2);
 /// And so much of it.
 const MOST_LINGER_BYTES: usize = 8 * 1024 * 1024;
 
-/// Starts the gate's threads. `answer` is called by tiny_http's side, from several threads, for each request that passed.
+/// Starts the gate's threads. `answer` is called by tiny_http's side, from several threads, for each request that passed. If it
+/// panics, or does not send a whole answer, the client is told or its connection is reset.
 /// `on_end` is told why if the gate can no longer do its work.
 pub(super) fn start(
     listener: TcpListener,
-    answer: impl Fn(tiny_http::Request) + Send + Sync + 'static,
+    answer: impl Fn(&tiny_http::Request, &mut Reply) + Send + Sync + 'static,
     on_end: impl Fn(String) + Send + Sync + 'static,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -73,7 +76,6 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpStream};
-    use tiny_http::Response;
 
     fn ask(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -84,32 +86,105 @@ mod tests {
         answer
     }
 
-    #[test]
-    fn a_panic_and_a_broken_answer_cost_that_answer_alone() {
+    fn serve(answer: impl Fn(&tiny_http::Request, &mut Reply) + Send + Sync + 'static) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = |request: tiny_http::Request| match request.url() {
-            "/panic" => panic!("on purpose"),
-            "/broken" => {
-                let mut out = request.into_writer();
-                out.write_all(b"no answer\r\nContent-Length: x\r\n\r\n").and_then(|()| out.flush()).unwrap();
-            }
-            _ => request.respond(Response::from_string("fine")).unwrap(),
-        };
         start(listener, answer, |reason| panic!("{reason}")).unwrap();
+        address
+    }
+
+    /// What came, and whether the connection was reset behind it.
+    fn exchange(address: SocketAddr, request: &str) -> (String, bool) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let outcome = stream.read_to_end(&mut answer);
+        let reset = outcome.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset);
+        (String::from_utf8(answer).unwrap(), reset)
+    }
+
+    #[test]
+    fn a_panic_costs_that_answer_alone() {
+        let address = serve(|request, reply| match request.url() {
+            "/panic" => panic!("on purpose"),
+            "/silent" => {}
+            "/halfway" => {
+                let mut body = reply.stream(&[]).unwrap().unwrap();
+                body.write_all(b"half of").unwrap();
+                panic!("on purpose");
+            }
+            _ => reply.send(200, &[], "fine").unwrap(),
+        });
         // More often than there are threads.
         for _ in 0..RESPONDERS * 2 {
             assert!(ask(address, "/panic").starts_with("HTTP/1.1 500 "));
-            assert!(ask(address, "/broken").starts_with("HTTP/1.1 503 "));
+            assert!(ask(address, "/silent").starts_with("HTTP/1.1 500 "));
+            // A reset may overtake what was sent before it.
+            let (answer, reset) = exchange(address, "GET /halfway HTTP/1.1\r\n\r\n");
+            assert!(reset && !answer.contains("0\r\n\r\n"), "{answer}");
+            assert!(exchange(address, "GET /halfway HTTP/1.0\r\n\r\n").1);
             assert!(ask(address, "/").ends_with("\r\n\r\nfine"));
         }
     }
 
     #[test]
+    fn an_answer_is_framed_as_the_client_understands_it() {
+        let address = serve(|request, reply| match request.url() {
+            "/stream" => {
+                if let Some(mut body) = reply.stream(&[("A", "b")]).unwrap() {
+                    body.write_all(b"hello").unwrap();
+                    let _ = body.write(b"").unwrap();
+                    body.write_all(&[b'x'; 17]).unwrap();
+                    body.end().unwrap();
+                }
+            }
+            _ => reply.send(404, &[("A", "b")], "no\n").unwrap(),
+        });
+        let xs = "x".repeat(17);
+        let chunks = format!("5\r\nhello\r\n11\r\n{xs}\r\n0\r\n\r\n");
+        let (chunked, length) = ("Transfer-Encoding: chunked\r\n", "Content-Length: 3\r\n");
+        for (request, status, framing, wanted) in [
+            ("GET /stream HTTP/1.1", "200 OK", chunked, chunks.as_str()),
+            ("GET /stream HTTP/1.0", "200 OK", "", &format!("hello{xs}")),
+            ("HEAD /stream HTTP/1.1", "200 OK", chunked, ""),
+            ("HEAD /stream HTTP/1.0", "200 OK", "", ""),
+            ("GET / HTTP/1.1", "404 Not Found", length, "no\n"),
+            ("GET / HTTP/1.0", "404 Not Found", length, "no\n"),
+            ("HEAD / HTTP/1.1", "404 Not Found", length, ""),
+        ] {
+            let (answer, reset) = exchange(address, &format!("{request}\r\nA: b\r\n\r\n"));
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let (first, rest) = head.split_once("\r\n").unwrap();
+            let (date, rest) = rest.split_once("\r\n").unwrap();
+            assert_eq!(first, format!("HTTP/1.1 {status}"), "{request}");
+            assert!(date.starts_with("Date: ") && date.ends_with(" GMT"), "{date}");
+            assert_eq!(rest, format!("A: b\r\n{framing}Connection: close"), "{request}");
+            assert_eq!(body, wanted, "{request}");
+            assert!(!reset);
+        }
+    }
+
+    #[test]
+    fn a_large_answer_comes_whole_in_every_size_of_writes() {
+        const SIZE: usize = 3_000_000;
+        let address = serve(|request, reply| {
+            let step: usize = request.url()[1..].parse().unwrap();
+            let text: Vec<u8> = (0..SIZE).map(|at| b'a' + (at % 26) as u8).collect();
+            let mut body = reply.stream(&[]).unwrap().unwrap();
+            text.chunks(step).try_for_each(|piece| body.write_all(piece)).unwrap();
+            body.end().unwrap();
+        });
+        for step in [1_000, 65_537, SIZE] {
+            let (answer, _) = exchange(address, &format!("GET /{step} HTTP/1.0\r\n\r\n"));
+            let body = answer.split_once("\r\n\r\n").unwrap().1;
+            assert!(body.len() == SIZE && body.bytes().enumerate().all(|(at, byte)| byte == b'a' + (at % 26) as u8));
+        }
+    }
+
+    #[test]
     fn a_client_that_has_said_all_and_closed_its_side_is_answered() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        start(listener, |request| request.respond(Response::from_string("fine")).unwrap(), |_| ()).unwrap();
+        let address = serve(|_, reply| reply.send(200, &[], "fine").unwrap());
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();

@@ -1,17 +1,16 @@
-//! A few threads, each with a private connection, that answer admitted requests one at a time.
+//! A few threads, each with a private connection, that see to one admitted request at a time.
 
-use super::head::{Admitted, Refusal};
-use super::private::{KEY_NAME, Private};
-use super::relay::relay;
+use super::head::Admitted;
+use super::private::{Private, TICKET_NAME, wait_for_answer};
+use super::reply::{Client, Reply};
 use super::{MOST_ANSWER_TIME, MOST_QUEUED, MOST_SILENCE, RESPONDERS, STALLED};
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An admitted request, and where its answer goes.
 pub(super) struct Job {
@@ -25,23 +24,10 @@ pub(super) struct Jobs {
     more: Condvar,
 }
 
-/// What the gate sees of the responders.
-pub(super) struct Responders {
-    slots: Vec<Arc<Slot>>,
-    start: Instant,
-}
+/// Whom each of the responders is writing to.
+pub(super) struct Responders(Vec<Slot>);
 
-/// One responder.
-struct Slot {
-    /// The client that it writes to.
-    client: Mutex<Option<Arc<TcpStream>>>,
-    /// Since when that client has been taking the present piece, in milliseconds since the start; 0 while nothing is written.
-    writing: AtomicU64,
-}
-
-fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
+type Slot = Arc<Mutex<Option<Arc<Client>>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -50,16 +36,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Starts the threads.
 pub(super) fn start(private: Private) -> io::Result<(Arc<Jobs>, Responders)> {
     let jobs = Arc::new(Jobs { queue: Mutex::default(), more: Condvar::new() });
-    let start = Instant::now();
     let mut slots = Vec::with_capacity(RESPONDERS);
     for (number, connection) in private.connect(RESPONDERS)?.into_iter().enumerate() {
-        let slot = Arc::new(Slot { client: Mutex::default(), writing: AtomicU64::new(0) });
+        let slot = Slot::default();
         slots.push(Arc::clone(&slot));
         let (jobs, private) = (Arc::clone(&jobs), private.clone());
-        let mut responder = Responder { jobs, private, connection, slot, start };
-        thread::Builder::new().name(format!("answer-{number}")).spawn(move || responder.run())?;
+        let mut responder = Responder { private, connection, slot };
+        let body = move || {
+            loop {
+                responder.answer(jobs.pop());
+            }
+        };
+        thread::Builder::new().name(format!("answer-{number}")).spawn(body)?;
     }
-    Ok((jobs, Responders { slots, start }))
+    Ok((jobs, Responders(slots)))
 }
 
 impl Jobs {
@@ -90,87 +80,42 @@ impl Jobs {
 }
 
 impl Responders {
-    /// Cuts off every client that has not taken anything for [`STALLED`]: others wait.
-    pub(super) fn cut_stalled(&self) {
-        let now = milliseconds(self.start);
-        for slot in &self.slots {
-            let client = lock(&slot.client);
-            let since = slot.writing.load(Ordering::Relaxed);
-            if since != 0
-                && u128::from(now.saturating_sub(since)) >= STALLED.as_millis()
-                && let Some(client) = &*client
-            {
-                // Its thread, which writes, gets an error.
-                let _ = client.shutdown(Shutdown::Both);
-            }
-        }
+    /// Cuts off every client that has not taken anything for [`STALLED`]: others wait. How many it were.
+    pub(super) fn cut_stalled(&self) -> usize {
+        self.0.iter().filter(|slot| lock(slot).as_ref().is_some_and(|client| client.cut_if_stalled(STALLED))).count()
     }
 }
 
 struct Responder {
-    jobs: Arc<Jobs>,
     private: Private,
     connection: UnixStream,
-    slot: Arc<Slot>,
-    start: Instant,
+    slot: Slot,
 }
 
 impl Responder {
-    fn run(&mut self) {
-        loop {
-            let job = self.jobs.pop();
-            let client = Arc::new(job.client);
-            *lock(&self.slot.client) = Some(Arc::clone(&client));
-            if let Err(error) = self.answer(&client, &job.admitted) {
-                log::debug!("an answer was not read to its end: {error}");
-            }
-            *lock(&self.slot.client) = None;
-            close(&client);
+    fn answer(&mut self, job: Job) {
+        // A client that cannot be written to has gone.
+        let Ok(client) = Client::new(job.client).map(Arc::new) else { return };
+        *lock(&self.slot) = Some(Arc::clone(&client));
+        let ticket = self.private.lend(Reply::new(client, &job.admitted));
+        if let Err(error) = self.hand_on(&job.admitted.request(TICKET_NAME, &ticket)) {
+            log::error!("an answer was broken off inside of this program ({error}); please report the place above");
+            // If nobody has fetched it, this tells the client.
+            drop(self.private.take(&ticket));
+            self.reconnect();
         }
+        *lock(&self.slot) = None;
     }
 
-    fn answer(&mut self, client: &TcpStream, admitted: &Admitted) -> io::Result<()> {
-        client.set_nonblocking(false)?;
-        client.set_write_timeout(Some(MOST_SILENCE))?;
-        let request = admitted.request(KEY_NAME, self.private.key());
-        let until = Instant::now() + MOST_ANSWER_TIME;
-        // tiny_http answers within moments; what takes long is the client's reading, which is not counted here.
-        self.connection.set_read_timeout(Some(MOST_SILENCE))?;
-        self.connection.write_all(request.as_bytes()).or_else(|error| self.reconnect(client, false, &error))?;
-        let (slot, start) = (Arc::clone(&self.slot), self.start);
-        let mut sent = false;
-        let outcome = relay(&mut self.connection, admitted.is_head, admitted.is_1_0, &mut |mut bytes| {
-            sent = true;
-            while !bytes.is_empty() {
-                if Instant::now() > until {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                let mut out = client;
-                slot.writing.store(milliseconds(start).max(1), Ordering::Relaxed);
-                let written = out.write(bytes);
-                slot.writing.store(0, Ordering::Relaxed);
-                match written {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        });
-        match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => self.reconnect(client, sent, &error),
-        }
+    /// Gives tiny_http the request, and waits until it has been answered: to the client, not to us.
+    fn hand_on(&mut self, request: &str) -> io::Result<()> {
+        self.connection.set_read_timeout(Some(MOST_ANSWER_TIME + 2 * MOST_SILENCE))?;
+        self.connection.write_all(request.as_bytes())?;
+        wait_for_answer(&mut self.connection)
     }
 
-    /// The private connection broke: tiny_http, or what it called, has panicked. Another one takes its place, and the client
-    /// is told if it has not got anything yet.
-    fn reconnect(&mut self, mut client: &TcpStream, sent: bool, error: &io::Error) -> io::Result<()> {
-        log::error!("an answer was broken off inside of this program ({error}); please report the place above");
-        if !sent {
-            let _ = client.write_all(Refusal::Busy.answer().as_bytes());
-        }
+    /// The private connection broke: tiny_http has panicked. Another one takes its place.
+    fn reconnect(&mut self) {
         self.connection = loop {
             match self.private.connect(1).map(|connections| connections.into_iter().next()) {
                 Ok(Some(connection)) => break connection,
@@ -178,14 +123,30 @@ impl Responder {
                 Ok(None) | Err(_) => thread::sleep(Duration::from_millis(200)),
             }
         };
-        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
-/// Ends the connection after a whole answer. What the client sent behind its request must not turn the end into a reset.
-fn close(mut client: &TcpStream) {
-    let _ = client.shutdown(Shutdown::Write);
-    let _ = client.set_nonblocking(true);
-    let mut rest = [0; 4096];
-    while matches!(io::Read::read(&mut client, &mut rest), Ok(1..)) {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::net::{Shutdown, TcpListener};
+
+    #[test]
+    fn a_private_connection_that_breaks_costs_one_answer() {
+        let private = Private::new(|_, reply| reply.send(200, &[], "fine").unwrap());
+        let connection = private.connect(1).unwrap().remove(0);
+        connection.shutdown(Shutdown::Both).unwrap();
+        let mut responder = Responder { private, connection, slot: Slot::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for wanted in ["HTTP/1.1 500 ", "HTTP/1.1 200 "] {
+            let mut asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let admitted =
+                Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false };
+            responder.answer(Job { client: listener.accept().unwrap().0, admitted });
+            let mut answer = String::new();
+            asking.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(wanted), "{answer}");
+        }
+    }
 }

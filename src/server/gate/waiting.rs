@@ -2,15 +2,18 @@
 
 use super::head::{Progress, Refusal, look};
 use super::responder::{Job, Jobs, Responders};
-use super::{HEAD_TIME, LINGER, MOST_HEAD_BYTES, MOST_LINGER_BYTES, MOST_WAITING};
+use super::{HEAD_TIME, LINGER, MOST_HEAD_BYTES, MOST_LINGER_BYTES, MOST_WAITING, STALLED};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often clocks are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Clients that are cut off are told of so often at most.
+const SUM_UP: Duration = Duration::from_secs(300);
 
 /// How long no connection is accepted after descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -23,6 +26,12 @@ pub(super) struct Waiting {
     /// Oldest first.
     connections: Vec<Connection>,
     paused_until: Option<Instant>,
+    /// Descriptors from this number on are left to the sources: the kernel gives the lowest that is free.
+    most_descriptor: RawFd,
+    /// Clients cut off that the log has not told of.
+    cut: usize,
+    /// When it told of some.
+    told_cut: Option<Instant>,
 }
 
 /// A connection whose request has not passed.
@@ -45,7 +54,16 @@ enum Next {
 
 impl Waiting {
     pub(super) fn new(listener: TcpListener, jobs: Arc<Jobs>, responders: Responders) -> Self {
-        Self { listener, jobs, responders, connections: Vec::new(), paused_until: None }
+        Self {
+            listener,
+            jobs,
+            responders,
+            connections: Vec::new(),
+            paused_until: None,
+            most_descriptor: most_descriptor(),
+            cut: 0,
+            told_cut: None,
+        }
     }
 
     /// Works until the listener is broken for good.
@@ -58,11 +76,21 @@ impl Waiting {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
             if !self.jobs.is_empty() {
-                self.responders.cut_stalled();
+                self.cut_stalled(now);
             }
             if accept {
                 self.accept(now)?;
             }
+        }
+    }
+
+    /// Makes room among the responders. The first client is told of at once, those that follow are summed up.
+    fn cut_stalled(&mut self, now: Instant) {
+        self.cut += self.responders.cut_stalled();
+        if self.cut > 0 && self.told_cut.is_none_or(|told| now.saturating_duration_since(told) >= SUM_UP) {
+            let (clients, bound) = (std::mem::take(&mut self.cut), STALLED.as_millis());
+            self.told_cut = Some(now);
+            log::warn!(clients; "others waited, so {clients} clients were cut off that took nothing of their answers for {bound} ms");
         }
     }
 
@@ -134,11 +162,16 @@ impl Waiting {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => {
+                    let is_full = self.connections.len() >= MOST_WAITING || stream.as_raw_fd() >= self.most_descriptor;
+                    let stream = if is_full && !self.connections.is_empty() {
+                        self.connections.remove(0);
+                        // Under the number that has become free.
+                        stream.try_clone().unwrap_or(stream)
+                    } else {
+                        stream
+                    };
                     if stream.set_nonblocking(true).is_err() {
                         continue;
-                    }
-                    if self.connections.len() >= MOST_WAITING {
-                        self.connections.remove(0);
                     }
                     let _ = stream.set_nodelay(true);
                     self.connections.push(Connection::new(stream, now));
@@ -151,7 +184,7 @@ impl Waiting {
                     (io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted, _) => {}
                     (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
                         if self.connections.is_empty() {
-                            self.responders.cut_stalled();
+                            self.cut_stalled(now);
                             self.paused_until = Some(now + PAUSE);
                             return Ok(());
                         }
@@ -173,6 +206,18 @@ impl Waiting {
                 },
             }
         }
+    }
+}
+
+/// An eighth of the descriptors that the process may have, 64 at most, is not for connections.
+fn most_descriptor() -> RawFd {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a limit to be written to, which lives through the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known {
+        RawFd::try_from(limit.rlim_cur - (limit.rlim_cur / 8).min(64)).unwrap_or(RawFd::MAX)
+    } else {
+        RawFd::MAX
     }
 }
 

@@ -221,6 +221,7 @@ mod tests {
             let data = secret.into_data().into_iter().map(|(key, value)| match value {
                 DataValue::Base64(text) => format!(" {key}:{text}"),
                 DataValue::Plain(text) => format!(" {key}={text}"),
+                DataValue::Bytes(_) => unreachable!(),
             });
             found.push(place + &data.collect::<String>());
         });

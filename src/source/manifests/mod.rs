@@ -5,32 +5,27 @@
 
 mod document;
 
-use super::file_glob::{FileGlob, FolderFault};
-use super::{Held, PollError, Source};
+use super::file_set::{FileErrors, FileSet, Listing, Origin, exhausted, shown_name};
+use super::regular_file::FileFault;
+use super::{FileGlob, Held, Links, PollError, Source};
 use crate::kubernetes::LabelSelector;
 use crate::observation::{DataValue, Observer, Reading, Reason, SecretObservation, SecretView};
 
 pub use document::{DocumentFault, SecretManifest, each_secret};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A larger file is not read: `kubectl get secrets -A -o yaml` of a thousand Secrets is far below.
 pub const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
-
-/// More files are not read.
-pub const MAX_FILES: usize = 10_000;
 
 /// Faults of one file that are told.
 const FAULTS_TOLD: usize = 3;
 
 /// Files that hold Secret manifests.
 pub struct ManifestsSource {
-    globs: Vec<FileGlob>,
+    files: FileSet,
     selectors: Vec<LabelSelector>,
     annotation_key: String,
     observer: Observer,
@@ -47,8 +42,6 @@ type Place = (String, String);
 struct Found {
     /// `None`: a Secret without a token that nobody expects to have one.
     secrets: BTreeMap<Place, Option<Arc<SecretObservation>>>,
-    /// By path.
-    errors: BTreeMap<String, Vec<(Reason, String)>>,
     repeated: BTreeSet<Place>,
 }
 
@@ -56,9 +49,15 @@ impl ManifestsSource {
     /// All Secrets in the files of `globs` are looked into. It is an error if there is no token in one that `selectors`
     /// match or that has the annotation `annotation_key`.
     #[must_use]
-    pub fn new(globs: Vec<FileGlob>, selectors: Vec<LabelSelector>, annotation_key: String, reading: Reading) -> Self {
+    pub fn new(
+        globs: Vec<FileGlob>,
+        links: Links,
+        selectors: Vec<LabelSelector>,
+        annotation_key: String,
+        reading: Reading,
+    ) -> Self {
         Self {
-            globs,
+            files: FileSet::new("manifests", globs, links),
             selectors,
             annotation_key,
             observer: Observer::new(reading),
@@ -67,37 +66,34 @@ impl ManifestsSource {
         }
     }
 
-    fn paths(&self, found: &mut Found) -> BTreeSet<PathBuf> {
-        let mut paths = BTreeSet::new();
-        for glob in &self.globs {
-            let files = glob.find();
-            for (folder, fault) in files.faults {
-                let reason = match fault {
-                    FolderFault::Missing => Reason::NotFound,
-                    FolderFault::Unreadable(_) => Reason::Unreadable,
-                    FolderFault::TooManyEntries => Reason::TooLarge,
-                };
-                found.error(&folder, reason, fault.to_string());
+    fn read_file(
+        &mut self,
+        path: &Path,
+        origin: &Origin,
+        listing: &mut Listing,
+        found: &mut Found,
+    ) -> Result<(), PollError> {
+        let mut bytes = Vec::new();
+        let text = match listing.open(path, origin) {
+            Ok(None) => return Ok(()),
+            Ok(Some(handle)) => handle.read(MAX_FILE_BYTES, &mut bytes).map(|()| String::from_utf8(bytes)),
+            Err(fault) => Err(fault),
+        };
+        match text {
+            Ok(Ok(text)) => self.read_text(path, &text, &mut listing.errors, found),
+            Ok(Err(error)) => {
+                let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+                let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+                listing.error(path, Reason::InvalidDocument, format!("line {line} is not UTF-8"));
             }
-            paths.extend(files.files);
-            if paths.len() > MAX_FILES {
-                let detail = format!("with this pattern there are more than {MAX_FILES} files: only so many are read");
-                found.error(Path::new(glob.as_str()), Reason::TooLarge, detail);
-                while paths.len() > MAX_FILES {
-                    paths.pop_last();
-                }
-                break;
-            }
+            Err(FileFault::Exhausted(error)) => return Err(exhausted(path, &error)),
+            Err(fault) => listing.error(path, fault.reason(), fault.to_string()),
         }
-        paths
+        Ok(())
     }
 
-    fn read_file(&mut self, path: &Path, found: &mut Found) {
-        let text = match read(path) {
-            Ok(text) => text,
-            Err((reason, detail)) => return found.error(path, reason, detail),
-        };
-        let faults = each_secret(&text, &mut |secret| {
+    fn read_text(&mut self, path: &Path, text: &str, errors: &mut FileErrors, found: &mut Found) {
+        let faults = each_secret(text, &mut |secret| {
             let place = (secret.namespace.clone(), secret.name.clone());
             let observation = self.observe(secret);
             if found.secrets.insert(place.clone(), observation).is_some() {
@@ -114,7 +110,7 @@ impl ManifestsSource {
             if faults.len() > FAULTS_TOLD {
                 told.push(format!("and {} more", faults.len() - FAULTS_TOLD));
             }
-            found.error(path, Reason::InvalidDocument, told.join("; "));
+            errors.entry(shown_name(path)).or_default().push((Reason::InvalidDocument, told.join("; ")));
         }
     }
 
@@ -126,11 +122,12 @@ impl ManifestsSource {
         let mut hasher = DefaultHasher::new();
         (&annotation, picked).hash(&mut hasher);
         for (key, value) in &data {
-            let (is_base64, text) = match value {
-                DataValue::Base64(text) => (true, text),
-                DataValue::Plain(text) => (false, text),
+            let (is_base64, bytes) = match value {
+                DataValue::Base64(text) => (true, text.as_bytes()),
+                DataValue::Plain(text) => (false, text.as_bytes()),
+                DataValue::Bytes(bytes) => (false, *bytes),
             };
-            (key, is_base64, text).hash(&mut hasher);
+            (key, is_base64, bytes).hash(&mut hasher);
         }
         let version = hasher.finish();
         let place = (&*namespace, &*name);
@@ -161,56 +158,26 @@ impl Source for ManifestsSource {
 
     fn poll(&mut self) -> Result<(), PollError> {
         let mut found = Found::default();
-        for path in self.paths(&mut found) {
-            self.read_file(&path, &mut found);
+        let mut listing = self.files.list()?;
+        for (path, origin) in std::mem::take(&mut listing.files) {
+            self.read_file(&path, &origin, &mut listing, &mut found)?;
         }
+        self.files.tell_outside(&listing);
         self.repeated = found.repeated;
         // Files have no namespace, and so come first.
-        let files = found.errors.into_iter().map(|(path, errors)| Arc::new(SecretObservation::broken(&path, errors)));
+        let files = listing.errors.into_iter().map(|(path, errors)| Arc::new(SecretObservation::broken(&path, errors)));
         self.held = files.chain(found.secrets.into_values().flatten()).collect();
         Ok(())
     }
 }
 
-impl Found {
-    fn error(&mut self, path: &Path, reason: Reason, detail: String) {
-        self.errors.entry(path.display().to_string()).or_default().push((reason, detail));
-    }
-}
-
-/// The whole file as text, or why there is none.
-fn read(path: &Path) -> Result<String, (Reason, String)> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => (Reason::NotFound, "there is no such file".to_owned()),
-        _ => (Reason::Unreadable, format!("the file cannot be read: {error}")),
-    };
-    // A pipe without a writer would keep us waiting.
-    let file: File = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        let detail = format!("it is a folder; its files are named by {}", path.join("*.yaml").display());
-        return Err((Reason::Unreadable, detail));
-    }
-    if !metadata.is_file() {
-        return Err((Reason::Unreadable, "it is not a regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err((Reason::TooLarge, format!("a file of more than {} MiB is not read", MAX_FILE_BYTES >> 20)));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-        (Reason::InvalidDocument, format!("line {line} is not UTF-8"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::file_set::MAX_FILES;
     use super::*;
     use crate::jwt::ClaimPaths;
     use crate::observation::Bounds;
+    use std::fs;
 
     const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.";
 
@@ -219,7 +186,7 @@ mod tests {
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
         let reading = Reading { claims: ClaimPaths::default(), bounds };
         let selectors = LabelSelector::parse(selector).unwrap().into_iter().collect();
-        ManifestsSource::new(globs.collect(), selectors, "keys".into(), reading)
+        ManifestsSource::new(globs.collect(), Links::Inside, selectors, "keys".into(), reading)
     }
 
     fn secret(name: &str, metadata: &str, value: &str) -> String {
@@ -294,8 +261,7 @@ mod tests {
             fs::write(folder.path().join(format!("{number}.yaml")), "").unwrap();
         }
         let mut source = source(folder.path(), &["*.yaml"], "");
-        let mut found = Found::default();
-        assert_eq!(source.paths(&mut found).len(), MAX_FILES);
+        assert_eq!(source.files.list().unwrap().files.len(), MAX_FILES);
         source.poll().unwrap();
         assert_eq!(shown(source.held(), folder.path()), ["/F/*.yaml 0 too_large"]);
     }
@@ -334,7 +300,7 @@ mod tests {
         let details: Vec<_> = held.iter().flat_map(|secret| &secret.errors).map(|error| &*error.detail).collect();
         assert_eq!(details[0], "line 7 is not YAML");
         assert_eq!(details[4], "line 2 is not UTF-8");
-        assert!(details[2].ends_with("folder/*.yaml"), "{}", details[2]);
+        assert!(details[2].contains("it is a folder"), "{}", details[2]);
         let errors: Vec<_> = held.iter().flat_map(|secret| &secret.errors).map(|error| &*error.location).collect();
         assert!(
             errors[0].starts_with("secret_key=\"\",secret_name=\"/") && errors[0].ends_with("secret_namespace=\"\"")

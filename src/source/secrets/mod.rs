@@ -32,7 +32,7 @@ pub use named::NamedSecret;
 pub use scope::Selection;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
-use super::{Fault, Followed, Held, PollError, Source};
+use super::{Fault, Followed, Held, PollError, Source, Stopper, Tended};
 use crate::kubernetes::object::{ObjectError, SecretObject};
 use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::observation::{Observer, Reading, SecretObservation, SecretView};
@@ -272,7 +272,16 @@ impl Source for SecretsSource {
         }
     }
 
-    fn tend(&mut self, now: Instant) -> Option<Instant> {
+    fn stopper(&self) -> Option<Stopper> {
+        let cluster = Arc::clone(&self.cluster);
+        Some(Arc::new(move || cluster.shutdown()))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cluster.is_shut_down()
+    }
+
+    fn tend(&mut self, now: Instant) -> Tended {
         let trusted = self.trusted_until.is_some_and(|until| now < until);
         let mut opening = self.streams.iter().any(|stream| stream.state == State::Opening);
         let mut next: Option<Instant> = None;
@@ -286,7 +295,7 @@ impl Source for SecretsSource {
                 next = Some(next.map_or(until, |next| next.min(until)));
             }
         }
-        next
+        Tended { next, changed: false }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::named::NamedSecret;
 use crate::kubernetes::{FieldSelector, NamespacePattern, Query, Reason, RequestError};
+use crate::log::{Repeated, Telling};
 use crate::observation::SecretObservation;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Which Secrets of a cluster are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub(super) struct Scope {
     field_selector: FieldSelector,
     /// Why it could not be listed at the last try, though others could.
     pub(super) failure: Option<RequestError>,
+    failing: Repeated,
 }
 
 impl Scope {
@@ -55,7 +58,7 @@ impl Scope {
             Some(namespace) => Query::path(&["api", "v1", "namespaces", namespace, "secrets"]),
         };
         let (namespace, path) = (namespace.map(Arc::from), path.build());
-        Self { namespace, named: None, path, field_selector, failure: None }
+        Self { namespace, named: None, path, field_selector, failure: None, failing: Repeated::default() }
     }
 
     fn of_secret(named: &NamedSecret) -> Self {
@@ -101,20 +104,29 @@ impl Scope {
         }
     }
 
-    /// Keeps in mind how the last try ended; says so if it is to be `told` and ended otherwise than the one before.
+    /// Keeps in mind how the last try ended, and says so if it is to be `told`: the first failure, the sum of many, the end.
     pub(super) fn tried(&mut self, source: &str, failure: Option<RequestError>, told: bool) {
         let place = self.namespace.as_deref().unwrap_or_default();
-        match (&self.failure, &failure) {
+        let now = Instant::now();
+        match &failure {
             // What is wrong with a Secret stands beside it.
             _ if self.named.is_some() => {}
-            (None, Some(error)) if told => {
-                log::error!(
-                    "{source}: {error}; what was read before of namespace {place} stays shown, it is tried again"
-                );
+            Some(error) => {
+                let reason = error.reason().as_str();
+                let (level, again) = match self.failing.failed(reason, now) {
+                    Telling::Summary(sum) if told => (log::Level::Error, format!("{place} still fails, {sum}: ")),
+                    Telling::First if told => (log::Level::Error, String::new()),
+                    _ => (log::Level::Debug, String::new()),
+                };
+                log::log!(level, source, reason, secret_namespace = place;
+                    "{source}: {again}{error}; what was read before of namespace {place} stays shown, it is tried again");
             }
-            (_, Some(error)) => log::debug!("{source}: {error}"),
-            (Some(_), None) => log::info!("{source}: namespace {place} can be read again"),
-            (None, None) => {}
+            None => {
+                if let Some(sum) = self.failing.ended(now) {
+                    log::info!(source, secret_namespace = place, failures = sum.tries, lasted = sum.lasted.as_secs();
+                        "{source}: namespace {place} can be read again after {sum}");
+                }
+            }
         }
         self.failure = failure;
     }

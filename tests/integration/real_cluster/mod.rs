@@ -5,6 +5,7 @@ mod rotation;
 mod selection;
 mod tokens;
 mod unreadable;
+mod values;
 
 use crate::support::exposition::find;
 

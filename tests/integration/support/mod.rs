@@ -14,6 +14,7 @@
 //! | [`exporter`] | the program itself, from start to its last word |
 //! | [`exposition`] | the samples of an exposition, to be asked for by name and labels |
 //! | [`token`] | JSON Web Tokens that nobody will verify |
+//! | [`image`] | the image, run as a pod runs it |
 //! | [`http`], [`process`] | a small HTTP/1.1 client; children that never outlive us |
 //!
 //! A test with a real API server:
@@ -45,6 +46,7 @@ pub mod exporter;
 pub mod exposition;
 pub mod fake_api_server;
 pub mod http;
+pub mod image;
 pub mod kubeconfig;
 pub mod manifests;
 pub mod process;

@@ -107,6 +107,11 @@ impl Process {
         assert!(sent.success(), "kill -s {name} {} failed", self.id());
     }
 
+    /// What the child has written to standard error after its first `length` bytes.
+    pub fn stderr_after(&self, length: usize) -> String {
+        String::from_utf8_lossy(&self.stderr.text.lock().unwrap()[length..]).into_owned()
+    }
+
     /// Kills the child and waits until it is gone and its output is complete.
     pub fn kill(&mut self) {
         self.child.kill().ok();
@@ -121,6 +126,12 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Sends a signal by its number, without a program of its own.
+pub fn signal(pid: u32, signal: i32) {
+    // SAFETY: takes numbers only; the child is not waited for while a test holds it.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
 }
 
 type Spawned = std::io::Result<Child>;

@@ -63,7 +63,7 @@ fn a_half_open_connection() {
     // Nothing more comes, and the connection stays.
     assert!(matches!(next(&mut source), (true, Followed::Nothing)));
     assert!(silent.elapsed() >= SILENCE / 2, "{:?}", silent.elapsed());
-    let again = source.tend(Instant::now()).expect("it is opened again");
+    let again = source.tend(Instant::now()).next.expect("it is opened again");
     source.tend(again);
     assert_eq!(version_asked(&scene.await_watches(2)[1]), "20");
     assert!(matches!(next(&mut source), (false, Followed::Nothing)));
