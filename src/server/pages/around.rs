@@ -88,7 +88,7 @@ pub(super) fn errors(page: &mut String, query: &Query, selection: &Selection<'_>
         let only = Query { text: code.to_owned(), kind: Some(Kind::Error), ..query.first_page() };
         writeln!(
             page,
-            r#"<tr role="row"><th role="rowheader" scope="row"><a href="{address}#tokens"><code>{code}</code></a></th><td role="cell">{words}</td><td role="cell" class="number">{count}</td></tr>"#,
+            r#"<tr role="row"><th role="rowheader" scope="row"><a href="{address}#tokens"><code>{code}</code></a></th><td role="cell">{words}</td><td role="cell" class="number"><span class="label">Times</span>{count}</td></tr>"#,
             address = text(&only.address()),
             count = grouped(count),
         )?;

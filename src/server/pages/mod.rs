@@ -35,7 +35,7 @@ pub(super) struct Front {
 pub(super) const HEADERS: &[(&str, &str)] = &[
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-nMs7iRrYtYtG62RU+4yhW6HBN9T9zb8vkUqKwifz8MA='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-qjiq9GJRO7KT8P2v5JEU4R9f9J/EHoMOgVXtdOE/OW4='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),

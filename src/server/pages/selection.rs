@@ -125,7 +125,7 @@ impl Needle {
 
     fn is_in(&self, row: &Row<'_>) -> bool {
         self.0.iter().all(|word| {
-            row.labels().any(|(_, value)| holds(&value, word))
+            may_be_in_a_label(row, word) && row.labels().any(|(_, value)| holds(&value, word))
                 || row.errors().any(|(reason, detail)| holds(reason.as_str(), word) || holds(detail, word))
                 || row.token().is_some_and(|token| {
                     token.series().flat_map(labels).any(|(_, value)| holds(&value, word))
@@ -135,6 +135,13 @@ impl Needle {
                     && holds(&format!("{}/{}", row.label("secret_namespace"), row.label("secret_name")), word)
         })
     }
+}
+
+/// Whether it is worth taking a token's labels apart: where nothing is escaped, a value that holds the word is in the whole text.
+fn may_be_in_a_label(row: &Row<'_>, word: &str) -> bool {
+    let Some(token) = row.token() else { return true };
+    let plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\');
+    [token.head(), token.tail()].into_iter().any(|text| !plain(text) || holds(text, word))
 }
 
 /// Whether a text, as it is shown, holds a word in lower case.
