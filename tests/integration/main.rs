@@ -19,6 +19,7 @@ mod gate;
 mod install;
 mod kubeconfig;
 mod log;
+mod logins;
 mod manifests;
 mod named_secrets;
 mod namespaces;
