@@ -10,7 +10,7 @@
 //! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
 //! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
-//! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
+//! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`login`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
 //! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
 //!
 //! Within a floor a room uses those that stand to the right of it.
@@ -20,7 +20,7 @@
 //! thread with state that changes, puts observations into a [`snapshot`] and publishes it whole through
 //! [`published::Published`]; the [`server`] encodes the metric families from the snapshot at each scrape.
 //!
-//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `tiny_http` in [`server`], `serde_yaml` in
+//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `ring` in [`jwt`], `tiny_http` in [`server`], `serde_yaml` in
 //! [`yaml`], `simplelog` in [`log`], `pico-args` in [`cli`], `prometheus` in [`metrics`].
 
 // In tests a panic is the verdict.
@@ -34,6 +34,7 @@ pub mod json;
 pub mod jwt;
 pub mod kubernetes;
 pub mod log;
+pub mod login;
 pub mod metrics;
 pub mod observation;
 pub mod poller;

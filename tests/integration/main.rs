@@ -21,6 +21,7 @@ mod image;
 mod install;
 mod kubeconfig;
 mod log;
+mod logins;
 mod manifests;
 mod named_secrets;
 mod namespaces;
