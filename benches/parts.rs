@@ -11,7 +11,7 @@ use jwt_exporter::jwt::{ClaimPaths, Decoder};
 use jwt_exporter::kubernetes::list::read_list;
 use jwt_exporter::kubernetes::object::SecretObject;
 use jwt_exporter::metrics::{BuildInfo, OwnMetrics, encode};
-use jwt_exporter::observation::{Bounds, Observer, Reading, SecretObservation, SecretView};
+use jwt_exporter::observation::{Bounds, Logins, Observer, Reading, SecretObservation, SecretView};
 use jwt_exporter::server::{Lasting, write_gzip};
 use jwt_exporter::snapshot::{Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;
@@ -65,7 +65,7 @@ fn helm_list(count: usize) -> String {
 
 fn observer() -> Observer {
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-    Observer::new(Reading { claims: ClaimPaths::default(), bounds })
+    Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() })
 }
 
 /// Reads a list as the source does.
@@ -82,6 +82,7 @@ fn observe(list: &str, observer: &mut Observer, picked: bool) -> Vec<Arc<SecretO
             name: &secret.name,
             annotation: secret.annotation.as_deref(),
             data: &data,
+            logins: Logins::Annotation(None),
             picked,
             version: secret.version,
         };

@@ -8,7 +8,7 @@
 //! | floor | rooms | what they may do |
 //! | --- | --- | --- |
 //! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
-//! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
+//! | 4 edges | [`vault`], [`source`], [`server`] | read the outside world, answer it |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`login`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
 //! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
@@ -44,4 +44,5 @@ pub mod server;
 pub mod snapshot;
 pub mod source;
 pub mod time;
+pub mod vault;
 pub mod yaml;

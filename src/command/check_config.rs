@@ -58,7 +58,7 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
         None => writeln!(out, "Kubernetes: the cluster it runs in, by the pod's service account.")?,
         Some(path) => writeln!(out, "Kubernetes: the current context of {}.", escape(&path.to_string_lossy()))?,
     }
-    for NamedSecret { namespace, name, keys } in &config.secrets {
+    for NamedSecret { namespace, name, keys, .. } in &config.secrets {
         let keys = if keys.is_empty() { String::new() } else { format!(", of which {}", keys.join(", ")) };
         writeln!(out, "  reads the Secret {namespace}/{name}{keys}")?;
     }

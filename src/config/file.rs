@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand, places};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, logins, places};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::{FileGlob, Links};
@@ -28,6 +28,7 @@ const KEYS: &[&str] = &[
     "max_tokens_per_secret",
     "max_series_per_token",
     "max_series",
+    "logins",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -67,6 +68,10 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("watch") {
         config.watch = value.boolean()?;
     }
+    if let Some(value) = fields.get("logins") {
+        config.logins = logins::logins(value, &config, lookup)?;
+        config.reading.logins = config.logins.iter().map(|login| login.name.clone()).collect();
+    }
     if let Some(value) = fields.get("exclude_namespaces") {
         config.exclude_namespaces = texts(value, "namespaces or patterns such as kube-*", places::excluded)?;
     }
@@ -77,7 +82,7 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
         config.field_selector = value.text("a field selector", places::field_selector)?;
     }
     if let Some(value) = fields.get("secrets") {
-        config.secrets = places::secrets(value, &config.exclude_namespaces)?;
+        config.secrets = places::secrets(value, &config.exclude_namespaces, &config.reading.logins)?;
     }
     config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
     if config.only_named {

@@ -15,6 +15,7 @@ mod error;
 mod expansion;
 mod file;
 mod load;
+mod logins;
 mod places;
 mod reader;
 mod watched_file;
@@ -31,6 +32,7 @@ use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
 use crate::source::secrets::NamedSecret;
 use crate::source::{FileGlob, Links};
+use crate::vault::Login;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub reading: Reading,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
+    /// What tokens are held against; no two have the same name.
+    pub logins: Vec<Login>,
 }
 
 impl Default for Config {
@@ -94,8 +98,10 @@ impl Default for Config {
             reading: Reading {
                 claims: ClaimPaths::default(),
                 bounds: Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
+                logins: [].into(),
             },
             max_series: 250_000,
+            logins: Vec::new(),
         }
     }
 }

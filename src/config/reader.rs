@@ -31,6 +31,24 @@ impl<'a> Reader<'a> {
         Fault { steps: self.steps.clone(), problem }
     }
 
+    /// The same of a value that may hold a credential by mistake: it is not quoted.
+    pub(super) fn hidden_refuse(&self, expected: Expected) -> Fault {
+        let found = match self.node {
+            Node::Text(_) => "another text".to_owned(),
+            other => describe(other),
+        };
+        let problem = ConfigProblem::Value { key: self.key.clone(), expected, found };
+        Fault { steps: self.steps.clone(), problem }
+    }
+
+    /// A text as `read` understands it, which is not quoted in the refusal.
+    pub(super) fn hidden_text<T>(&self, what: &str, read: impl Fn(&str) -> Result<T, Expected>) -> Result<T, Fault> {
+        match self.node {
+            Node::Text(text) => read(text).map_err(|expected| self.hidden_refuse(expected)),
+            _ => Err(self.hidden_refuse(Expected::new(what))),
+        }
+    }
+
     /// A text as `read` understands it.
     pub(super) fn text<T>(&self, what: &str, read: impl Fn(&str) -> Result<T, Expected>) -> Result<T, Fault> {
         match self.node {
@@ -128,6 +146,42 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The entries of a mapping whose keys are the operator's own, in their order, each once. A key without a value is not
+    /// there.
+    pub(super) fn entries(&self, what: &str) -> Result<Vec<(String, Reader<'a>)>, Fault> {
+        let Node::Map(entries) = self.node else {
+            return Err(self.refuse(Expected::new(what)));
+        };
+        let mut found: Vec<(String, Reader<'a>)> = Vec::new();
+        for (index, (name, node)) in entries.iter().enumerate() {
+            let fault = |problem| Err(Fault { steps: self.onward(Step::Key(index)), problem });
+            let Node::Text(name) = name else {
+                return fault(ConfigProblem::UnknownKey { key: self.below(&describe(name)), meant: None });
+            };
+            if found.iter().any(|(known, _)| known == name) {
+                return fault(ConfigProblem::RepeatedKey { key: self.below(name) });
+            }
+            let value = Reader { node, steps: self.onward(Step::Value(index)), key: self.below(name) };
+            if *node != Node::Null {
+                found.push((name.clone(), value));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The value itself, for whoever knows better what may stand in it.
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// The value of a key of a mapping, if there is one.
+    pub(super) fn member(&self, name: &str) -> Option<Self> {
+        let Node::Map(entries) = self.node else { return None };
+        let at = entries.iter().position(|(key, _)| matches!(key, Node::Text(text) if text == name))?;
+        let (_, node) = entries.get(at)?;
+        Some(Reader { node, steps: self.onward(Step::Value(at)), key: self.below(name) })
     }
 
     fn onward(&self, step: Step) -> Vec<Step> {

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
     use crate::metrics::BuildInfo;
-    use crate::observation::{Bounds, DataValue, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretView};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use std::sync::Arc;
@@ -237,12 +237,20 @@ mod tests {
 
     fn exposition(secrets: &[(&str, DataValue<'static>)], max_series: usize) -> String {
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
-        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds });
+        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() });
         let mut held = Vec::new();
         for (name, value) in secrets {
             let DataValue::Plain(text) = value else { unreachable!() };
             let data = [("token".into(), DataValue::Plain(text.clone()))];
-            let view = SecretView { namespace: "ns", name, annotation: None, data: &data, picked: true, version: 0 };
+            let view = SecretView {
+                namespace: "ns",
+                name,
+                annotation: None,
+                data: &data,
+                logins: Logins::Annotation(None),
+                picked: true,
+                version: 0,
+            };
             held.extend(observer.observe(&view).map(Arc::new));
         }
         let source = SourceStatus {

@@ -1,6 +1,6 @@
 //! What is kept of one token and of one Secret, in as few bytes as its samples need.
 
-use super::{Reason, push_label};
+use super::{KeptToken, Reason, push_label};
 use crate::jwt::{TokenType, UnverifiedJwt};
 use crate::time::UnixSeconds;
 use std::collections::HashSet;
@@ -26,6 +26,8 @@ pub struct SecretObservation {
     pub tokens: Box<[TokenObservation]>,
     /// Sorted by key.
     pub errors: Box<[TokenError]>,
+    /// Those with a login, sorted by key.
+    pub kept: Box<[KeptToken]>,
     /// Tells one state of the object from another; see [`SecretView::version`](super::SecretView::version).
     pub version: u64,
 }
@@ -42,7 +44,14 @@ impl SecretObservation {
             errors.push(error(""));
         }
         errors.sort_by(|a, b| a.location.cmp(&b.location));
-        Self { namespace: namespace.into(), name: name.into(), tokens: [].into(), errors: errors.into(), version }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+            tokens: [].into(),
+            errors: errors.into(),
+            kept: [].into(),
+            version,
+        }
     }
 
     /// A file that holds no Secret or token because of `errors`. Each reason counts once, with the detail named first.
@@ -60,6 +69,7 @@ impl SecretObservation {
             name: path.into(),
             tokens: [].into(),
             errors: errors.into_iter().map(error).collect(),
+            kept: [].into(),
             version: 0,
         }
     }

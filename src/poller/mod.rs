@@ -251,6 +251,7 @@ mod tests {
             name: name.into(),
             tokens: [].into(),
             errors: [error].into(),
+            kept: [].into(),
             version: 0,
         };
         vec![Arc::new(secret)]

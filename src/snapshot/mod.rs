@@ -180,7 +180,7 @@ fn place(secret: &SecretObservation) -> (&str, &str) {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretView};
 
     fn secret(namespace: &str, name: &str, roles: usize) -> Arc<SecretObservation> {
         use base64::Engine as _;
@@ -189,9 +189,19 @@ mod tests {
         let claims = encode(&format!(r#"{{"roles":[{}]}}"#, roles.join(",")));
         let token = format!("{}.{claims}.", encode(r#"{"alg":"none"}"#));
         let data = [("k".into(), DataValue::Plain(token.into()))];
-        let view = SecretView { namespace, name, annotation: None, data: &data, picked: true, version: 0 };
+        let view = SecretView {
+            namespace,
+            name,
+            annotation: None,
+            data: &data,
+            logins: Logins::Annotation(None),
+            picked: true,
+            version: 0,
+        };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        Arc::new(Observer::new(Reading { claims: ClaimPaths::default(), bounds }).observe(&view).unwrap())
+        Arc::new(
+            Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() }).observe(&view).unwrap(),
+        )
     }
 
     fn status(name: &str) -> SourceStatus {

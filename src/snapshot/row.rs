@@ -75,7 +75,7 @@ fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretView};
     use crate::snapshot::SourceStatus;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -96,11 +96,12 @@ mod tests {
             name: "s",
             annotation: Some("a,b,c,d"),
             data: &data,
+            logins: Logins::Annotation(None),
             picked: true,
             version: 0,
         };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds });
+        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() });
         let held = [Arc::new(observer.observe(&view).unwrap())];
         let snapshot = Snapshot::assemble([(&SourceStatus::untried("kubernetes"), &held[..])], 0);
         let rows: Vec<_> = snapshot

@@ -1,7 +1,7 @@
 use super::*;
 use crate::command::golden::golden;
 use crate::jwt::ClaimPaths;
-use crate::observation::{Bounds, DataValue, Observer, Reading, SecretObservation, SecretView};
+use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::SourceStatus;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,9 +19,19 @@ fn token(algorithm: &str, claims: &serde_json::Value) -> String {
 
 fn secret(namespace: &str, name: &str, annotation: Option<&str>, value: String) -> Arc<SecretObservation> {
     let data = [("token".into(), DataValue::Plain(value.into()))];
-    let view = SecretView { namespace, name, annotation, data: &data, picked: true, version: 0 };
+    let view = SecretView {
+        namespace,
+        name,
+        annotation,
+        data: &data,
+        logins: Logins::Annotation(None),
+        picked: true,
+        version: 0,
+    };
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
-    Arc::new(Observer::new(Reading { claims: ClaimPaths::default(), bounds }).observe(&view).unwrap())
+    Arc::new(
+        Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() }).observe(&view).unwrap(),
+    )
 }
 
 fn source(name: &str, failure: Option<&str>) -> SourceStatus {

@@ -16,7 +16,7 @@ fn token(expires: u32) -> String {
 fn with_links(folder: &Path, patterns: &[&str], links: Links) -> FilesSource {
     let globs = patterns.iter().map(|pattern| FileGlob::parse(&format!("{}/{pattern}", folder.display())).unwrap());
     let bounds = Bounds { max_tokens_per_secret: 4, max_series_per_token: 100 };
-    FilesSource::new(globs.collect(), links, true, Reading { claims: ClaimPaths::default(), bounds })
+    FilesSource::new(globs.collect(), links, true, Reading { claims: ClaimPaths::default(), bounds, logins: [].into() })
 }
 
 fn source(folder: &Path, patterns: &[&str]) -> FilesSource {

@@ -9,7 +9,8 @@ use super::file_set::{FileErrors, FileSet, Listing, Origin, exhausted, shown_nam
 use super::regular_file::FileFault;
 use super::{FileGlob, Held, Links, PollError, Source};
 use crate::kubernetes::LabelSelector;
-use crate::observation::{DataValue, Observer, Reading, Reason, SecretObservation, SecretView};
+use crate::kubernetes::object::LOGIN_ANNOTATION;
+use crate::observation::{DataValue, Logins, Observer, Reading, Reason, SecretObservation, SecretView};
 
 pub use document::{DocumentFault, SecretManifest, each_secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,10 +118,11 @@ impl ManifestsSource {
     fn observe(&mut self, secret: SecretManifest) -> Option<Arc<SecretObservation>> {
         let picked = self.selectors.iter().any(|selector| selector.matches(|key| secret.label(key)));
         let annotation = secret.annotation(&self.annotation_key).map(str::to_owned);
+        let login = secret.annotation(LOGIN_ANNOTATION).map(str::to_owned);
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
         let data = secret.into_data();
         let mut hasher = DefaultHasher::new();
-        (&annotation, picked).hash(&mut hasher);
+        (&annotation, &login, picked).hash(&mut hasher);
         for (key, value) in &data {
             let (is_base64, bytes) = match value {
                 DataValue::Base64(text) => (true, text.as_bytes()),
@@ -140,6 +142,7 @@ impl ManifestsSource {
             name: &name,
             annotation: annotation.as_deref(),
             data: &data,
+            logins: Logins::Annotation(login.as_deref()),
             picked,
             version,
         };
@@ -184,7 +187,7 @@ mod tests {
     fn source(folder: &Path, patterns: &[&str], selector: &str) -> ManifestsSource {
         let globs = patterns.iter().map(|pattern| FileGlob::parse(&format!("{}/{pattern}", folder.display())).unwrap());
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        let reading = Reading { claims: ClaimPaths::default(), bounds };
+        let reading = Reading { claims: ClaimPaths::default(), bounds, logins: [].into() };
         let selectors = LabelSelector::parse(selector).unwrap().into_iter().collect();
         ManifestsSource::new(globs.collect(), Links::Inside, selectors, "keys".into(), reading)
     }

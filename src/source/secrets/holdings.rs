@@ -119,7 +119,14 @@ mod tests {
 
     fn secret(name: &str, version: u64) -> Arc<SecretObservation> {
         let (tokens, errors) = ([].into(), [].into());
-        Arc::new(SecretObservation { namespace: "ns".into(), name: name.into(), tokens, errors, version })
+        Arc::new(SecretObservation {
+            namespace: "ns".into(),
+            name: name.into(),
+            tokens,
+            errors,
+            kept: [].into(),
+            version,
+        })
     }
 
     fn state(holdings: &Holdings) -> Vec<(String, u64)> {

@@ -35,7 +35,7 @@ pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 use super::{Fault, Followed, Held, PollError, Source, Stopper, Tended};
 use crate::kubernetes::object::{ObjectError, SecretObject};
 use crate::kubernetes::{Cluster, Reason, RequestError};
-use crate::observation::{Observer, Reading, SecretObservation, SecretView};
+use crate::observation::{Logins, Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
 use named::ANY_MOMENT;
@@ -158,6 +158,7 @@ impl SecretsSource {
         if named.is_none() && self.selection.passes_over(&secret.namespace, &secret.name) {
             return Ok(None);
         }
+        let logins = named.map(|named| named.logins.clone()).unwrap_or_default();
         let keys = named.map(|named| named.keys.join(",")).filter(|keys| !keys.is_empty());
         // With a selector or a name, somebody put just these Secrets forward.
         let picked = named.is_some() || !selector.is_empty();
@@ -172,6 +173,7 @@ impl SecretsSource {
             name: &secret.name,
             annotation: keys.as_deref().or(secret.annotation.as_deref()),
             data: &data,
+            logins: Logins::named_or(&logins, secret.login.as_deref()),
             picked,
             version: secret.version,
         };

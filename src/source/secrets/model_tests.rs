@@ -76,7 +76,7 @@ impl Followed {
         let access = Access::from_kubeconfig(&path, None, &|_| None).unwrap();
         let cluster = Arc::new(Cluster::connect(access, Arc::new(|_, _, _| ())).unwrap());
         let bounds = Bounds { max_tokens_per_secret: 1, max_series_per_token: 1 };
-        let reading = Reading { claims: ClaimPaths::default(), bounds };
+        let reading = Reading { claims: ClaimPaths::default(), bounds, logins: [].into() };
         let selectors = vec!["0".to_owned(), "1".to_owned()];
         let source = SecretsSource::new("kubernetes", cluster, selectors, "key".into(), reading);
         let mut followed = Self { source, server: ApiServer::default(), told: [0; STREAMS] };
