@@ -6,6 +6,7 @@ use crate::kubernetes::NamespacePattern;
 use crate::log::escape;
 use crate::source::Links;
 use crate::source::secrets::NamedSecret;
+use crate::vault::{Login, MountPlan, Reviewer};
 use std::fmt::Write;
 
 /// The whole answer. Calls nobody and opens nothing: it says what is configured, not what would be found.
@@ -42,12 +43,38 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
             Links::Anywhere => "Links in them are followed wherever they lead.\n",
         });
     }
+    for login in &config.logins {
+        write_login(login, out)?;
+    }
     write_claims(&config.reading.claims, out)?;
     writeln!(
         out,
         "Bounds: {} tokens per Secret, {} series per token, {} series in all.",
         config.reading.bounds.max_tokens_per_secret, config.reading.bounds.max_series_per_token, config.max_series
     )
+}
+
+fn write_login(login: &Login, out: &mut String) -> std::fmt::Result {
+    let name = &login.name;
+    let roles = |known: usize| if known == 1 { "1 role".to_owned() } else { format!("{known} roles") };
+    match &login.mount {
+        MountPlan::Jwt(mount) => writeln!(out, "Login {name}: JWT auth, with {}.", roles(mount.roles.len()))?,
+        MountPlan::Kubernetes(mount) => {
+            writeln!(out, "Login {name}: Kubernetes auth, with {}.", roles(mount.roles.len()))?;
+        }
+        MountPlan::Live(live) => {
+            let (mount, interval) = (escape(&live.mount), written_duration(live.refresh_interval));
+            writeln!(out, "Login {name}: reads {mount} at {} every {interval}.", live.address)?;
+        }
+    }
+    let interval = written_duration(login.review_interval);
+    match &login.review {
+        Reviewer::Nobody => Ok(()),
+        Reviewer::Ours => writeln!(out, "  sends its tokens to the TokenReview of our cluster every {interval}"),
+        Reviewer::Context(context) => {
+            writeln!(out, "  sends its tokens to the TokenReview of the context {} every {interval}", escape(context))
+        }
+    }
 }
 
 fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {

@@ -5,6 +5,7 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
+use super::logins::Logins;
 use super::sources::{Recipe, Workshop, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
 use crate::poller::{Handover, Lineup, Message, Place, SourceNumber};
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     next_number: SourceNumber,
     workshop: Workshop,
     handover: Arc<Handover>,
+    logins: Logins,
     hasher: RandomState,
     /// The content that was read last; of none, why it could not be read.
     last_read: Option<u64>,
@@ -85,6 +87,7 @@ impl Reloader {
         loaded: Loaded,
         workshop: Workshop,
         handover: Arc<Handover>,
+        logins: Logins,
     ) -> Result<(Self, Lineup), String> {
         let mut reloader = Self {
             named,
@@ -94,6 +97,7 @@ impl Reloader {
             next_number: SourceNumber::FIRST,
             workshop,
             handover,
+            logins,
             hasher: RandomState::new(),
             last_read: None,
             refused: None,
@@ -102,6 +106,7 @@ impl Reloader {
         let config = reloader.current.config.clone();
         let (running, lineup) = reloader.line_up(&config)?;
         reloader.running = running;
+        reloader.logins.take(&config)?;
         Ok((reloader, lineup))
     }
 
@@ -199,6 +204,11 @@ impl Reloader {
         if changes.is_empty() && loaded.config == self.current.config {
             self.current = loaded;
             return Ok(Taken::Unchanged);
+        }
+        // Its clusters may be others, too.
+        self.logins.take(&loaded.config).map_err(Refusal::Unbuilt)?;
+        if loaded.config.logins != self.current.config.logins {
+            changes.push("other logins".to_owned());
         }
         self.running = running;
         self.current = loaded;

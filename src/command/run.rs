@@ -1,5 +1,6 @@
 //! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
+use super::logins::Logins;
 use super::reload::Reloader;
 use super::sources::Workshop;
 use super::{BUILD, EXIT_FAILURE};
@@ -68,10 +69,11 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     let handover = Arc::new(Handover::default());
     let address = loaded.config.address.clone();
     let workshop = Workshop { own: own.clone(), news };
-    let (reloader, lineup) = Reloader::start(named, loaded, workshop, Arc::clone(&handover))?;
+    let snapshot = Arc::new(Published::new(Snapshot::default()));
+    let logins = Logins::new(own.clone(), Arc::clone(&snapshot));
+    let (reloader, lineup) = Reloader::start(named, loaded, workshop, Arc::clone(&handover), logins)?;
 
     let listener = bind(&address)?;
-    let snapshot = Arc::new(Published::new(Snapshot::default()));
     let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover);
     let tell_end = tell.clone();
     let shown = Shown::new(snapshot, own, BUILD.version);

@@ -6,7 +6,7 @@ mod row;
 
 pub use row::Row;
 
-use crate::observation::{Reason, SecretObservation, TokenObservation};
+use crate::observation::{KeptToken, Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -111,6 +111,11 @@ impl Snapshot {
     /// Those with their series in the detailed families.
     pub fn detailed_tokens(&self) -> impl Iterator<Item = &TokenObservation> {
         self.fetched(TokenObservation::touch_text).take(self.detailed)
+    }
+
+    /// The tokens with a login, by namespace, name and key.
+    pub fn kept(&self) -> impl Iterator<Item = &KeptToken> {
+        self.secrets.iter().flat_map(|secret| &secret.kept)
     }
 
     /// All tokens, after some of them at a time were touched, so that a processor has them on their way from memory together. Three
