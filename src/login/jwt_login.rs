@@ -14,8 +14,8 @@ use crate::json::{Duplicates, Value};
 use crate::jwt::PublicKey;
 use crate::jwt::signature::Algorithm;
 use crate::redacted::Redacted;
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// A JWT auth mount: what there is to know of it, keys from URLs aside.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use super::verdict::{Check, Ended, Steps, Verdict};
 use super::window::{Clock, Leeways};
 use crate::json::{Duplicates, Value};
 use crate::time::UnixSeconds;
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// What is bound, for people.
 pub(super) fn written(bound: &str) -> String {

@@ -11,8 +11,8 @@ use crate::login::token::{SignedToken, Syntax};
 use crate::login::verdict::{Assessment, Check, Ended, Steps, Verdict};
 use crate::login::window::{Clock, Leeways};
 use crate::redacted::Redacted;
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// A Kubernetes auth mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
