@@ -2,7 +2,8 @@
 //! key sets. Read the way Go's `encoding/json` reads, since the servers that we answer for are written in Go: bytes that are
 //! not UTF-8 and lone surrogates in strings become U+FFFD, numbers keep their literal.
 
-use super::MAX_DEPTH;
+/// Arrays and objects within one another. The reader calls itself once for each.
+const MAX_DEPTH: usize = 512;
 
 /// A JSON value. Numbers are kept as they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]

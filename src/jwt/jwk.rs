@@ -16,6 +16,7 @@ pub const MAX_KEYS: usize = 1_000;
 pub(crate) const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
+        .with_encode_padding(false)
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );

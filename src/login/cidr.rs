@@ -1,7 +1,7 @@
 //! `token_bound_cidrs`: the addresses that a login may come from.
 
 use super::settings::{Settings, SettingsError};
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// An address or a block of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

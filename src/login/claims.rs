@@ -115,7 +115,12 @@ fn follow<'a>(claims: &'a Value, pointer: &str) -> Option<&'a Value> {
 /// An index as Go's `strconv.ParseInt` with base 0 reads it: `01` is octal, `0x1` hexadecimal, nothing is 0.
 fn index(text: &str) -> Option<usize> {
     let digits = text.strip_prefix('+').unwrap_or(text);
+    // Between digits, and behind a prefix, an underscore may stand.
+    if digits.contains("__") || digits.starts_with('_') || digits.ends_with('_') {
+        return None;
+    }
     let lower = digits.to_ascii_lowercase();
+    let lower = lower.replace('_', "");
     let (radix, digits) = match lower.as_bytes() {
         [] => return text.is_empty().then_some(0),
         [b'0', b'x', ..] => (16, lower.get(2..)?),
@@ -228,6 +233,12 @@ mod tests {
         for (name, wanted) in [
             ("/a/b/1/c", text(r#""x""#)),
             ("/a/b/01/c", text(r#""x""#)),
+            ("/a/b/0x1/c", text(r#""x""#)),
+            ("/a/b/0_1/c", text(r#""x""#)),
+            ("/a/b/+1/c", text(r#""x""#)),
+            ("/a/b/", text("10")),
+            ("/a/b/08", None),
+            ("/a/b/_1", None),
             ("/a/b/0", text("10")),
             ("/a/b/-", None),
             ("/a/b/2", None),

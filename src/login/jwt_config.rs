@@ -153,7 +153,7 @@ fn key_source(settings: Settings<'_>, server: Server) -> Result<KeySource, Setti
         (Some(source), true, _) => Ok(source),
         (.., true) => refused(
             "jwt_validation_pubkeys",
-            "exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set",
+            "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', 'oidc_discovery_url', or 'provider_config' must be set",
         ),
         (.., false) => refused(
             "jwt_validation_pubkeys",

@@ -7,15 +7,16 @@ use super::reason::{Refusal, Unknown};
 use super::server::Server;
 use super::shared::{self, written};
 use super::token::{SignedToken, Syntax};
-use super::verdict::{Assessment, Check, Ended, Steps, Verdict};
+use super::verdict::{Assessment, Check, Ended, Step, Steps, Verdict};
 use super::window::Clock;
 use super::{bound_claims, template};
 use crate::json::{Duplicates, Value};
 use crate::jwt::PublicKey;
 use crate::jwt::signature::Algorithm;
 use crate::redacted::Redacted;
+use core::net::IpAddr;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// A JWT auth mount: what there is to know of it, keys from URLs aside.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,14 @@ pub struct JwtMount {
     pub config: JwtConfig,
     /// Its roles by name, in small letters.
     pub roles: BTreeMap<String, JwtRole>,
+}
+
+/// A token and its signature, against the keys of the mount.
+struct Reading {
+    steps: Vec<Step>,
+    verdict: Verdict,
+    algorithm: Option<Algorithm>,
+    claims: Value,
 }
 
 const OK: Verdict = Verdict::Accepted;
@@ -39,20 +48,60 @@ impl JwtMount {
     /// server sees it, if anybody knows.
     #[must_use]
     pub fn assess(&self, role: Option<&str>, token: &Redacted, keys: &Keys, source: Option<IpAddr>) -> Assessment {
+        self.assess_with(role, token, keys, source, &OnceCell::new())
+    }
+
+    /// The same for several roles: the token is read and its signature verified once.
+    #[must_use]
+    pub fn assess_each(
+        &self,
+        roles: &[Option<&str>],
+        token: &Redacted,
+        keys: &Keys,
+        source: Option<IpAddr>,
+    ) -> Vec<Assessment> {
+        let reading = OnceCell::new();
+        roles.iter().map(|role| self.assess_with(*role, token, keys, source, &reading)).collect()
+    }
+
+    fn assess_with(
+        &self,
+        role: Option<&str>,
+        token: &Redacted,
+        keys: &Keys,
+        source: Option<IpAddr>,
+        reading: &OnceCell<Reading>,
+    ) -> Assessment {
         let mut steps = Steps::default();
-        match self.check(&mut steps, role, token, keys, source) {
+        let read = || reading.get_or_init(|| self.read(token, keys));
+        match self.check(&mut steps, role, token, keys, source, read) {
             Ok(()) => steps.finish(),
             Err(ended) => *ended,
         }
     }
 
-    fn check(
+    /// What the role has no part in.
+    fn read(&self, token: &Redacted, keys: &Keys) -> Reading {
+        let mut steps = Steps::default();
+        match self.check_token(&mut steps, token, keys) {
+            Ok((algorithm, claims)) => {
+                Reading { steps: steps.into_steps(), verdict: OK, algorithm: Some(algorithm), claims }
+            }
+            Err(ended) => {
+                let (steps, verdict) = ended.into_steps();
+                Reading { steps, verdict, algorithm: None, claims: Value::Null }
+            }
+        }
+    }
+
+    fn check<'r>(
         &self,
         steps: &mut Steps,
         role: Option<&str>,
         token: &Redacted,
         keys: &Keys,
         source: Option<IpAddr>,
+        read: impl FnOnce() -> &'r Reading,
     ) -> Result<(), Ended> {
         let role = self.role(steps, role)?;
         let has = format!("{} bytes", token.expose().len());
@@ -60,22 +109,23 @@ impl JwtMount {
         steps.note(Check::Token, "a token", has, if missing { refused(Refusal::MissingToken) } else { OK })?;
         shared::check_source(steps, &role.cidrs, source)?;
         self.check_keys(steps, keys)?;
-        let (token, claims) = self.check_token(steps, token, keys)?;
-        shared::note_names(steps, &claims, self.server)?;
-        self.check_algorithm(steps, &token)?;
-        self.check_claims(steps, role, &claims)?;
-        self.check_unbound_audience(steps, role, &claims)?;
-        self.check_identity(steps, role, &claims)?;
+        let Reading { steps: noted, verdict, algorithm, claims } = read();
+        steps.extend(noted, *verdict)?;
+        shared::note_names(steps, claims, self.server)?;
+        self.check_algorithm(steps, *algorithm)?;
+        self.check_claims(steps, role, claims)?;
+        self.check_unbound_audience(steps, role, claims)?;
+        self.check_identity(steps, role, claims)?;
         for (name, bound) in &role.bound_claims {
             let (wants, has) =
-                (format!("{name}: {}", describe(Some(bound))), describe(self.look_up(&claims, name).as_ref()));
-            let outcome = bound_claims::compare(&claims, name, bound, role.bound_claims_type, self.audience_is_list());
+                (format!("{name}: {}", describe(Some(bound))), describe(self.look_up(claims, name).as_ref()));
+            let outcome = bound_claims::compare(claims, name, bound, role.bound_claims_type, self.audience_is_list());
             steps.note(Check::BoundClaims, wants, has, outcome.err().map_or(OK, refused))?;
         }
         for policy in &role.templates {
-            steps.note(Check::Policies, policy, "", template::outcome(policy, &claims))?;
+            steps.note(Check::Policies, policy, "", template::outcome(policy, claims))?;
         }
-        let user = claims::user_claim(&claims, &role.user_claim, role.user_claim_json_pointer, self.audience_is_list());
+        let user = claims::user_claim(claims, &role.user_claim, role.user_claim_json_pointer, self.audience_is_list());
         if user.is_ok_and(|user| user.is_empty()) {
             steps.note(Check::UserClaim, "a name that is not empty", "\"\"", refused(Refusal::UserClaimEmpty))?;
         }
@@ -130,7 +180,7 @@ impl JwtMount {
     }
 
     /// Syntax, signature and the shape of the payload.
-    fn check_token(&self, steps: &mut Steps, token: &Redacted, keys: &Keys) -> Result<(SignedToken, Value), Ended> {
+    fn check_token(&self, steps: &mut Steps, token: &Redacted, keys: &Keys) -> Result<(Algorithm, Value), Ended> {
         let static_keys = matches!(self.config.keys, KeySource::Static(_));
         let syntax = if static_keys { Syntax::StaticKeys } else { Syntax::KeySets };
         let token = shared::note_syntax(steps, SignedToken::read(token.expose(), syntax))?;
@@ -158,17 +208,17 @@ impl JwtMount {
         };
         steps.note(Check::Signature, "by one of the mount's keys", has, verdict)?;
         let duplicates = if static_keys { Duplicates::Refuse } else { Duplicates::LastWins };
-        let claims = shared::note_payload(steps, &token, duplicates, !static_keys)?;
-        Ok((token, claims))
+        let claims = shared::note_payload(steps, &token, duplicates)?;
+        Ok((token.algorithm, claims))
     }
 
-    fn check_algorithm(&self, steps: &mut Steps, token: &SignedToken) -> Result<(), Ended> {
+    fn check_algorithm(&self, steps: &mut Steps, algorithm: Option<Algorithm>) -> Result<(), Ended> {
         let allowed = &self.config.algorithms;
-        let passed = allowed.is_empty() || allowed.contains(&token.algorithm);
+        let passed = allowed.is_empty() || algorithm.is_some_and(|algorithm| allowed.contains(&algorithm));
         let wants = if allowed.is_empty() { &Algorithm::ALL[..] } else { allowed };
         let wants = wants.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(", ");
         let verdict = if passed { OK } else { refused(Refusal::UnsupportedAlg) };
-        steps.note(Check::Algorithm, wants, token.algorithm.as_str(), verdict)
+        steps.note(Check::Algorithm, wants, algorithm.map_or("", Algorithm::as_str), verdict)
     }
 
     /// Registered claims and the time.

@@ -86,6 +86,10 @@ impl JwtRole {
 
     /// What several fields break together, in the server's order.
     fn check(&self, settings: Settings<'_>, server: Server) -> Result<(), SettingsError> {
+        check_token_fields(settings)?;
+        if self.templates.iter().any(|policy| policy.matches("{{").count() > policy.matches("}}").count()) {
+            return refused("token_policies", "failed to parse template policy: unclosed action");
+        }
         let mut targets = std::collections::BTreeSet::new();
         for (_, target) in &self.claim_mappings {
             if target == "role" {
@@ -119,7 +123,30 @@ impl JwtRole {
     }
 }
 
-/// `token_ttl` against `token_max_ttl`, both also under their old names.
+/// The fields of the Vault token that a login gives, as far as they can be wrong; some also under their old names.
+pub(super) fn check_token_fields(settings: Settings<'_>) -> Result<(), SettingsError> {
+    for field in ["token_ttl", "token_max_ttl", "token_period", "token_explicit_max_ttl", "ttl", "max_ttl", "period"] {
+        if settings.seconds(field)? < 0 {
+            return refused(field, "cannot provide negative value");
+        }
+    }
+    for field in ["token_num_uses", "num_uses"] {
+        if settings.seconds(field)? < 0 {
+            return refused(field, "'token_num_uses' cannot be negative");
+        }
+    }
+    let token_type = settings.text("token_type")?;
+    if !["", "default", "service", "batch", "default-service", "default-batch"].contains(&&*token_type) {
+        return refused("token_type", format!("invalid 'token_type' value {token_type:?}"));
+    }
+    let (ttl, max) = (settings.seconds("token_ttl")?, settings.seconds("token_max_ttl")?);
+    if max > 0 && ttl > max {
+        return refused("token_ttl", "'token_ttl' cannot be greater than 'token_max_ttl'");
+    }
+    Ok(())
+}
+
+/// The two under whichever name they were given.
 pub(super) fn check_ttl(settings: Settings<'_>, reason: &str) -> Result<(), SettingsError> {
     let either = |name, old| match settings.get(name) {
         Some(_) => settings.seconds(name),
@@ -133,6 +160,7 @@ fn bound_claims(settings: Settings<'_>, how: BoundClaimsType) -> Result<Vec<(Str
     let mut claims = match settings.get("bound_claims") {
         None => return Ok(Vec::new()),
         Some(Value::Object(claims)) => claims.clone(),
+        Some(Value::List(items)) if items.is_empty() => return Ok(Vec::new()),
         Some(_) => return Err(SettingsError::WrongType { field: "bound_claims", expected: "a mapping" }),
     };
     claims.sort_by(|a, b| a.0.cmp(&b.0));

@@ -9,7 +9,8 @@
 //!    live mount's answer by `Value::parse` of its `data` with [`Origin::Read`]. What a server would refuse to be written is a
 //!    [`SettingsError`] in its own words. Role names are keys in small letters.
 //! 2. Where [`JwtConfig::keys`] is not [`KeySource::Static`], somebody fetches the key sets and hands them in as [`Keys`].
-//! 3. `assess` is called once for each token, role and state of the keys: it verifies the signature, which is what costs. The
+//! 3. `assess` is called once for each token, role and state of the keys ([`JwtMount::assess_each`] for several roles of a mount):
+//!    it verifies the signature, which is what costs. The
 //!    [`Assessment`] that comes out does not depend on the clock and holds nothing of the token but facts for people.
 //! 4. [`Assessment::at`] tells the [`Verdict`] of an instant, at a scrape, for next to nothing; [`Assessment::window_at`] from when
 //!    until when; [`Assessment::explain`] the checks in the server's order.

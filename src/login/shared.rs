@@ -9,7 +9,7 @@ use super::verdict::{Check, Ended, Steps, Verdict};
 use super::window::{Clock, Leeways};
 use crate::json::{Duplicates, Value};
 use crate::time::UnixSeconds;
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 /// What is bound, for people.
 pub(super) fn written(bound: &str) -> String {
@@ -42,16 +42,11 @@ pub(super) fn note_syntax(steps: &mut Steps, read: Result<SignedToken, Refusal>)
     read.map_err(|_| Box::new(Steps::default().finish()))
 }
 
-/// The payload as a JSON object. `null_is_empty`: null stands for one without members.
-pub(super) fn note_payload(
-    steps: &mut Steps,
-    token: &SignedToken,
-    duplicates: Duplicates,
-    null_is_empty: bool,
-) -> Result<Value, Ended> {
+/// The payload as a JSON object; null stands for one without members.
+pub(super) fn note_payload(steps: &mut Steps, token: &SignedToken, duplicates: Duplicates) -> Result<Value, Ended> {
     let claims = match Value::parse(&token.payload, duplicates) {
         Ok(object @ Value::Object(_)) if numbers_fit(&object) => Some(object),
-        Ok(Value::Null) if null_is_empty => Some(Value::Object(Vec::new())),
+        Ok(Value::Null) => Some(Value::Object(Vec::new())),
         _ => None,
     };
     let has = if claims.is_some() { "a JSON object" } else { "something else" };

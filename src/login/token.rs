@@ -31,6 +31,8 @@ pub(super) struct SignedToken {
     pub(super) payload: Zeroizing<Vec<u8>>,
     input: Zeroizing<Vec<u8>>,
     signature: Zeroizing<Vec<u8>>,
+    /// `b64: false`: the payload itself is signed, not its encoding.
+    raw: bool,
 }
 
 /// The parts of a JWS (RFC 7515, section 7), decoded.
@@ -59,7 +61,7 @@ impl SignedToken {
         let protected = header(&protected).ok_or(Refusal::MalformedToken)?;
         let merged = merged(&protected.1, unprotected.as_ref());
         let (algorithm, key_id) = sound_header(&merged).ok_or(Refusal::MalformedToken)?;
-        let critical = critical_is_met(&merged, unprotected.as_ref());
+        let (critical, raw) = critical_is_met(&merged, &protected.1, unprotected.as_ref(), syntax);
         let algorithm = Algorithm::from_name(&algorithm);
         match (critical, algorithm) {
             (false, _) if syntax == Syntax::StaticKeys => Err(Refusal::UnsupportedHeader),
@@ -70,16 +72,23 @@ impl SignedToken {
                 Err(Refusal::UnsupportedAlg)
             }
             (_, Some(algorithm)) => {
-                let signed = [BASE64URL.encode(protected.0), BASE64URL.encode(&*payload)].join(".");
-                let input = Zeroizing::new(signed.into_bytes());
-                Ok(Self { algorithm, key_id, payload, input, signature })
+                let mut input = Zeroizing::new(BASE64URL.encode(protected.0).into_bytes());
+                input.push(b'.');
+                if raw {
+                    input.extend_from_slice(&payload);
+                } else {
+                    input.extend_from_slice(Zeroizing::new(BASE64URL.encode(&*payload)).as_bytes());
+                }
+                Ok(Self { algorithm, key_id, payload, input, signature, raw })
             }
         }
     }
 
     /// Whether one of the keys verifies the signature. One that might, and cannot be tried, leaves it open.
     pub(super) fn verify<'a>(&self, keys: impl Iterator<Item = &'a PublicKey>) -> Verdict {
-        let mut verdict = Verdict::Refused(Refusal::BadSignature);
+        // `b64: false` is known, but hardly anybody signs like that: it is the header then that is wrong.
+        let refusal = if self.raw { Refusal::UnsupportedHeader } else { Refusal::BadSignature };
+        let mut verdict = Verdict::Refused(refusal);
         for key in keys {
             match self.algorithm.verify(key, &self.input, &self.signature) {
                 Verification::Verified => return Verdict::Accepted,
@@ -190,13 +199,14 @@ fn sound_header(header: &Value) -> Option<(String, String)> {
     Some((text("alg")?, text("kid")?))
 }
 
-/// `crit` may name `b64` alone, and only in the protected header; `b64` may not be false (RFC 7797).
-fn critical_is_met(header: &Value, unprotected: Option<&Value>) -> bool {
+/// Whether all that `crit` names is known, which is `b64` alone (RFC 7797); and whether `b64` is false. With key sets, `crit` has to
+/// stand in the protected header.
+fn critical_is_met(header: &Value, protected: &Value, unprotected: Option<&Value>, syntax: Syntax) -> (bool, bool) {
     let known = match header.member("crit") {
         None | Some(Value::Null) => true,
         Some(Value::List(names)) => names.iter().all(|name| name.as_text() == Some("b64")),
         Some(_) => false,
     };
-    let misplaced = unprotected.is_some_and(|header| header.member("crit").is_some());
-    known && !misplaced && header.member("b64") != Some(&Value::Boolean(false))
+    let misplaced = syntax == Syntax::KeySets && unprotected.is_some_and(|header| header.member("crit").is_some());
+    (known && !misplaced, protected.member("b64") == Some(&Value::Boolean(false)))
 }

@@ -160,6 +160,11 @@ impl Assessment {
         steps
     }
 
+    /// The checks noted, and what the last of them came to, where it ended before the time.
+    pub(super) fn into_steps(self) -> (Vec<Step>, Verdict) {
+        (self.steps, self.before.unwrap_or(Verdict::Accepted))
+    }
+
     /// What to ask of the cluster's TokenReview, once every check before it passes; `None` if there is nothing to ask.
     #[must_use]
     pub fn review_needed(&self) -> Option<&super::kubernetes::ReviewRequest> {
@@ -230,6 +235,21 @@ impl Steps {
     pub(super) fn time(&mut self, clock: Clock, wants: impl AsRef<str>, has: impl AsRef<str>) {
         self.pass(Check::Time, wants, has);
         self.clock = Some(clock);
+    }
+
+    /// Takes over checks that were noted elsewhere; the last of them passed unless `verdict` says otherwise.
+    pub(super) fn extend(&mut self, noted: &[Step], verdict: Verdict) -> Result<(), Ended> {
+        self.steps.extend_from_slice(noted);
+        if verdict == Verdict::Accepted {
+            return Ok(());
+        }
+        self.before = Some(verdict);
+        Err(Box::new(self.end(None)))
+    }
+
+    /// What was noted, for [`extend`](Self::extend).
+    pub(super) fn into_steps(self) -> Vec<Step> {
+        self.steps
     }
 
     pub(super) fn finish(mut self) -> Assessment {

@@ -16,6 +16,12 @@ use std::collections::BTreeMap;
 const UNDETERMINED: &[(&str, Unknown)] = &[
     // The key is on P-521, for which there is no code here.
     ("visible-alg-es512", Unknown::AlgorithmUnsupported),
+    // SHA-512 with a smaller curve, and RSA parameters that `ring` does not have.
+    ("key-es512-p384", Unknown::AlgorithmUnsupported),
+    ("key-rs384-1024", Unknown::AlgorithmUnsupported),
+    ("key-ps256-1024", Unknown::AlgorithmUnsupported),
+    ("key-ps256-salt0", Unknown::AlgorithmUnsupported),
+    ("key-ps256-salt100", Unknown::AlgorithmUnsupported),
 ];
 
 fn cases(file: &str) -> Vec<Value> {
@@ -165,6 +171,130 @@ fn every_recorded_kubernetes_login_is_predicted() {
     let (right, wrong) = replay(&cases("kubernetes-logins.json"), |case| kubernetes(case, true));
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     assert_eq!(right, 35);
+}
+
+/// Edges of parsing, keys and settings, recorded without a window: accepted or not, for which reason, or which write is refused.
+#[test]
+fn every_recorded_edge_is_predicted() {
+    let cases = cases("openbao-edges.json");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let (id, stage) = (case["id"].as_str().unwrap(), case["stage"].as_str().unwrap());
+        let reason = case["reason"].as_str().unwrap();
+        let now = UnixSeconds(case["now"].as_i64().unwrap());
+        let said = match jwt(case) {
+            Err((stage, _)) => format!("invalid_{stage}"),
+            Ok(assessment) => said(&assessment, now).0,
+        };
+        let unknown = UNDETERMINED.iter().find(|(known, _)| *known == id);
+        // A server asks for the keys when the config is written already.
+        let stages = stage == "login" || reason == "keys_unavailable" || reason == format!("invalid_{stage}");
+        if said != unknown.map_or(reason, |(_, unknown)| unknown.code()) || !stages {
+            wrong.push(format!("{id}: {said}, the server: {stage} {reason} {}", case["errors"]));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert_eq!(cases.len(), 374);
+}
+
+/// The two servers differ where the rules say so.
+#[test]
+fn vault_and_openbao_differ() {
+    let cases = cases("openbao-edges.json");
+    let assess = |id: &str, flavour| {
+        let case = cases.iter().find(|case| case["id"] == id).unwrap();
+        let server = Server::newest(flavour);
+        let config = JwtConfig::parse(&fields(&case["mount_config"]), server, Origin::Written).unwrap();
+        let role = JwtRole::parse(&fields(&case["role"]), server, Origin::Written).unwrap();
+        let keys = keys(case, &config.keys);
+        let mount = JwtMount { server, config, roles: roles(case, Some(role)) };
+        let now = UnixSeconds(case["now"].as_i64().unwrap());
+        said(&mount.assess(case["login_role"].as_str(), &token(case), &keys, None), now).0
+    };
+    for (id, openbao, vault) in [
+        ("static-unbound-aud-emptystr", "audience_missing_in_role", "accepted"),
+        ("static-unbound-aud-listempty", "audience_missing_in_role", "audience_missing_in_role"),
+        ("static-map-aud", "claim_mapping_not_string", "accepted"),
+        ("static-uc-aud-ptr", "user_claim_not_string", "accepted"),
+        ("static-tmpl-miss", "policy_template_failed", "accepted"),
+        ("jwks-good", "accepted", "accepted"),
+    ] {
+        assert_eq!(assess(id, Flavour::OpenBao), openbao, "{id}");
+        assert_eq!(assess(id, Flavour::Vault), vault, "{id}");
+    }
+    let pairs = serde_json::json!({"jwks_pairs": [{"jwks_url": "https://a/"}, {"jwks_url": "https://b/"}]});
+    let parse = |json: &Value, flavour| JwtConfig::parse(&fields(json), Server::newest(flavour), Origin::Written);
+    assert!(parse(&pairs, Flavour::OpenBao).is_err());
+    assert!(matches!(parse(&pairs, Flavour::Vault).unwrap().keys, KeySource::JwksPairs(pairs) if pairs.len() == 2));
+    for more in ["bound_issuer", "jwks_ca_pem"] {
+        let mut pairs = pairs.clone();
+        pairs[more] = "x".into();
+        assert!(parse(&pairs, Flavour::Vault).is_err(), "{more}");
+    }
+}
+
+/// With several sets a kid is mandatory, and chooses across all of them.
+#[test]
+fn pairs_of_key_sets_need_a_kid() {
+    let cases = cases("openbao-edges.json");
+    for (id, wanted) in [
+        ("jwks-good", Verdict::Refused(Refusal::UnknownKid)),
+        ("jwks-kid-main", Verdict::Accepted),
+        ("jwks-kid-MAIN", Verdict::Refused(Refusal::UnknownKid)),
+    ] {
+        let case = cases.iter().find(|case| case["id"] == id).unwrap();
+        let server = Server::newest(Flavour::Vault);
+        let fetched = KeySource::JwksUrl(jwt_exporter::login::Endpoint {
+            url: case["mount_config"]["jwks_url"].as_str().unwrap().to_owned(),
+            ca_pem: String::new(),
+        });
+        let Keys::Sets(mut sets) = keys(case, &fetched) else { panic!("no keys") };
+        sets.insert(0, JwkSet::default());
+        let pairs = serde_json::json!({"jwks_pairs": [{"jwks_url": "https://a/"}, {"jwks_url": "https://b/"}]});
+        let config = JwtConfig::parse(&fields(&pairs), server, Origin::Written).unwrap();
+        let role = JwtRole::parse(&fields(&case["role"]), server, Origin::Written).unwrap();
+        let mount = JwtMount { server, config, roles: roles(case, Some(role)) };
+        let now = UnixSeconds(case["now"].as_i64().unwrap());
+        assert_eq!(mount.assess(Some("R"), &token(case), &Keys::Sets(sets), None).at(now), wanted, "{id}");
+        let unfetched = mount.assess(Some("r"), &token(case), &Keys::Unavailable, None);
+        assert_eq!(unfetched.at(now), Verdict::Undetermined(Unknown::KeysUnavailable));
+    }
+}
+
+/// A role that is bound to addresses is not judged without one, and what comes before is.
+#[test]
+fn an_unknown_source_address_is_said() {
+    let cases = cases("jwt-logins.json");
+    let case = cases.iter().find(|case| case["id"] == "visible-cidr-only-bound").unwrap();
+    let mut case = case.clone();
+    case["client_address"] = Value::Null;
+    let now = UnixSeconds(case["now"].as_i64().unwrap());
+    assert_eq!(jwt(&case).unwrap().at(now), Verdict::Undetermined(Unknown::SourceAddress));
+    case["token"] = "".into();
+    assert_eq!(jwt(&case).unwrap().at(now), Verdict::Refused(Refusal::MissingToken));
+    case["login_role"] = "another".into();
+    assert_eq!(jwt(&case).unwrap().at(now), Verdict::Refused(Refusal::RoleMissing));
+}
+
+/// The time stands in the middle: what fails before it hides it, what fails behind it is hidden while the time is wrong.
+#[test]
+fn the_time_hides_what_is_checked_behind_it() {
+    let cases = cases("jwt-logins.json");
+    let at = |id: &str, at: fn(i64, i64) -> i64| {
+        let case = cases.iter().find(|case| case["id"] == id).unwrap();
+        let reference = cases.iter().find(|case| case["id"] == "visible-alg-rs256").unwrap();
+        let edge = |name: &str| reference[name].as_i64().unwrap();
+        let now = UnixSeconds(at(edge("accepted_from"), edge("accepted_until")));
+        let assessment = jwt(case).unwrap();
+        (said(&assessment, now).0, assessment.window_at(now).is_some())
+    };
+    let behind = "visible-bc-string-mismatch";
+    assert_eq!(at(behind, |from, _| from), ("claim_mismatch".to_owned(), false));
+    assert_eq!(at(behind, |_, until| until - 1), ("claim_mismatch".to_owned(), false));
+    assert_eq!(at(behind, |_, until| until), ("expired".to_owned(), true));
+    assert_eq!(at(behind, |from, _| from - 1), ("not_yet_valid".to_owned(), true));
+    let before = "visible-aud-mismatch";
+    assert_eq!(at(before, |_, until| until + 1), ("audience_mismatch".to_owned(), false));
 }
 
 /// Without an answer of the cluster the local checks speak alone; where they let the token pass, nobody guesses.

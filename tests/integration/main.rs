@@ -32,5 +32,6 @@ mod signals;
 mod support_works;
 mod terminal;
 mod tidy;
+mod vault;
 mod watch_faults;
 mod watching;

@@ -11,8 +11,8 @@ use crate::login::token::{SignedToken, Syntax};
 use crate::login::verdict::{Assessment, Check, Ended, Steps, Verdict};
 use crate::login::window::{Clock, Leeways};
 use crate::redacted::Redacted;
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// A Kubernetes auth mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl KubernetesMount {
         if !keys.is_empty() {
             steps.note(Check::Signature, "by one of pem_keys", algorithm.as_str(), token.verify(keys.iter()))?;
         }
-        let claims = shared::note_payload(steps, &token, Duplicates::Refuse, keys.is_empty())?;
+        let claims = shared::note_payload(steps, &token, Duplicates::Refuse)?;
         shared::note_names(steps, &claims, self.server)?;
         let registered = shared::note_registered(steps, &claims, self.server)?;
         shared::note_issuer(steps, &self.config.bound_issuer, &registered.issuer)?;

