@@ -1,7 +1,10 @@
 //! Would this token still get in? The whole program against real and scripted servers.
 
+mod cluster;
+mod differential;
 mod key;
 mod key_sets;
+mod live;
 mod offline;
 
 use crate::support::exporter::Exporter;
