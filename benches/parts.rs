@@ -13,7 +13,7 @@ use jwt_exporter::kubernetes::list::read_list;
 use jwt_exporter::kubernetes::object::SecretObject;
 use jwt_exporter::login::{Flavour, JwtConfig, JwtMount, JwtRole, Keys, Origin, Server};
 use jwt_exporter::metrics::{BuildInfo, OwnMetrics, encode};
-use jwt_exporter::observation::{Bounds, Logins, Observer, Reading, SecretObservation, SecretView};
+use jwt_exporter::observation::{Bounds, ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
 use jwt_exporter::redacted::Redacted;
 use jwt_exporter::server::{Lasting, write_gzip};
 use jwt_exporter::snapshot::{Snapshot, SourceStatus};
@@ -68,7 +68,7 @@ fn helm_list(count: usize) -> String {
 
 fn observer() -> Observer {
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-    Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() })
+    Observer::new(Reading::new(ClaimPaths::default(), bounds))
 }
 
 /// Reads a list as the source does.
@@ -87,6 +87,7 @@ fn observe(list: &str, observer: &mut Observer, picked: bool) -> Vec<Arc<SecretO
             data: &data,
             logins: Logins::Annotation(None),
             picked,
+            extra: &ExtraLabels::default(),
             version: secret.version,
         };
         held.extend(observer.observe(&view).map(Arc::new));

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
 use jwt_exporter::observation::{
-    Bounds, DataValue, FileView, Logins, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView,
-    TokenObservation, labels, push_label,
+    Bounds, DataValue, ExtraLabels, FileView, Logins, MAX_LABEL_BYTES, Observer, Reading, SecretObservation,
+    SecretView, TokenObservation, labels, push_label,
 };
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 4, max_series_per_token: 
 
 /// Runs one input. Returns whether it was accepted.
 pub(super) fn run(input: &[u8]) -> bool {
-    let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds: BOUNDS, logins: [].into() });
+    let mut observer = Observer::new(Reading::new(ClaimPaths::default(), BOUNDS));
     let encoded = || DataValue::Base64(Cow::Owned(STANDARD.encode(input)));
     let named = observe(&mut observer, Some("key"), encoded()).expect("a key that is named has a token or an error");
     let unnamed = observe(&mut observer, None, encoded());
@@ -44,6 +44,7 @@ pub(super) fn run(input: &[u8]) -> bool {
 
 fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'_>) -> Option<SecretObservation> {
     let data = [(Cow::Borrowed("key"), value)];
+    let extra = &ExtraLabels::default();
     observer.observe(&SecretView {
         namespace: "ns",
         name: "s",
@@ -51,6 +52,7 @@ fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'
         data: &data,
         logins: Logins::Annotation(None),
         picked: false,
+        extra,
         version: 1,
     })
 }

@@ -46,7 +46,16 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     for login in &config.logins {
         write_login(login, out)?;
     }
+    for renewal in &config.renewals {
+        let (target, origin) = (renewal.target.to_string(), &renewal.request.origin);
+        writeln!(out, "Renewals: keeps the token in {} fresh, asking {origin}.", escape(&target))?;
+    }
     write_claims(&config.reading.claims, out)?;
+    let of_secret = config.reading.secret_labels.entries().map(|label| (label, "Secret"));
+    let of_namespace = config.reading.namespace_labels.entries().map(|label| (label, "Secret's namespace"));
+    for ((name, key), object) in of_secret.chain(of_namespace) {
+        writeln!(out, "Label {name}: from the label {key} of the {object}.")?;
+    }
     writeln!(
         out,
         "Bounds: {} tokens per Secret, {} series per token, {} series in all.",
@@ -94,6 +103,18 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
     } else {
         write_lists(config, out)?;
     }
+    if !config.reading.namespace_labels.is_empty() {
+        let how = if reads_each_namespace(config) { "gets each of these" } else { "lists the" };
+        writeln!(out, "  {how} namespaces for their labels")?;
+    }
+    if let Some(shard) = config.shard {
+        writeln!(out, "  of all these, what the shard {shard} has (by a hash of namespace and name)")?;
+    }
+    out.push_str(match (config.watch, config.only_named) {
+        (true, false) => "  watches them, so that changes show at once\n",
+        (true, true) => "  watches each of them, so that changes show at once\n",
+        (false, _) => "  watches nothing: changes show at the next poll\n",
+    });
     writeln!(out, "  reads the data keys that the annotation {} names", config.annotation_key)
 }
 
@@ -109,8 +130,12 @@ fn write_lists(config: &Config, out: &mut String) -> std::fmt::Result {
         }
     }
     match config.namespaces.as_slice() {
+        [] if config.namespace_selector.is_some() => {}
         [] => writeln!(out, "  in the whole cluster")?,
         namespaces => writeln!(out, "  in the namespaces {} alone", namespaces.join(", "))?,
+    }
+    if let Some(selector) = &config.namespace_selector {
+        writeln!(out, "  in the namespaces with {}", escape(selector.as_str()))?;
     }
     if !config.exclude_namespaces.is_empty() {
         let excluded: Vec<&str> = config.exclude_namespaces.iter().map(NamespacePattern::as_str).collect();
@@ -120,6 +145,11 @@ fn write_lists(config: &Config, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  of those with the fields {}", config.field_selector.as_str())?;
     }
     Ok(())
+}
+
+/// Whether namespaces are read by their names, and not listed.
+fn reads_each_namespace(config: &Config) -> bool {
+    config.only_named || !config.namespaces.is_empty()
 }
 
 fn write_claims(claims: &ClaimPaths, out: &mut String) -> std::fmt::Result {

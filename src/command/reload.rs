@@ -6,9 +6,13 @@
 //! the poller, so that it is not kept by a server that does not answer.
 
 use super::logins::Logins;
-use super::sources::{Recipe, Workshop, recipes};
+use super::renewals::Renewals;
+use super::sources::{self, Recipe, Workshop, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
 use crate::poller::{Handover, Lineup, Message, Place, SourceNumber};
+use crate::published::Published;
+use crate::renewal::Means;
+use crate::snapshot::Snapshot;
 use crate::source::Stopper;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +34,8 @@ pub(super) struct Reloader {
     file: WatchedFile,
     current: Loaded,
     running: Vec<Running>,
+    renewals: Renewals,
+    snapshot: Arc<Published<Snapshot>>,
     next_number: SourceNumber,
     workshop: Workshop,
     handover: Arc<Handover>,
@@ -87,13 +93,16 @@ impl Reloader {
         loaded: Loaded,
         workshop: Workshop,
         handover: Arc<Handover>,
-        logins: Logins,
+        snapshot: Arc<Published<Snapshot>>,
     ) -> Result<(Self, Lineup), String> {
+        let logins = Logins::new(workshop.own.clone(), Arc::clone(&snapshot));
         let mut reloader = Self {
             named,
             file: WatchedFile::new(&loaded.path),
             current: loaded,
             running: Vec::new(),
+            renewals: Renewals::default(),
+            snapshot,
             next_number: SourceNumber::FIRST,
             workshop,
             handover,
@@ -106,8 +115,27 @@ impl Reloader {
         let config = reloader.current.config.clone();
         let (running, lineup) = reloader.line_up(&config)?;
         reloader.running = running;
-        reloader.logins.take(&config)?;
         Ok((reloader, lineup))
+    }
+
+    /// Starts the threads of the renewals and of the logins, if there are any.
+    ///
+    /// # Errors
+    /// If there is no way into the cluster, or the thread cannot be started.
+    pub(super) fn start_errands(&mut self) -> Result<(), String> {
+        self.logins.take(&self.current.config)?;
+        let means = self.means(&self.current.config)?;
+        self.renewals.take(self.current.config.renewals.clone(), means)
+    }
+
+    /// What the renewals of a configuration are made with: a cluster of their own, since those of the sources come and go.
+    fn means(&self, config: &Config) -> Result<Means, String> {
+        let own = self.workshop.own.clone();
+        let is_asked = config.kubernetes && !config.renewals.is_empty();
+        let cluster = if is_asked { Some(Arc::new(sources::cluster(config, &own)?)) } else { None };
+        let shard = config.shard;
+        let owns = move |namespace: &str, name: &str| shard.is_none_or(|shard| shard.owns(namespace, name));
+        Ok(Means { owns: Arc::new(owns), ..Means::new(cluster, own, Arc::clone(&self.snapshot)) })
     }
 
     /// Looks and reads until nobody can ask any more.
@@ -189,6 +217,7 @@ impl Reloader {
             return Err(Refusal::Wrong(reason));
         }
         let (running, lineup) = self.line_up(&loaded.config).map_err(Refusal::Unbuilt)?;
+        let means = self.means(&loaded.config).map_err(Refusal::Unbuilt)?;
         let mut changes: Vec<String> = Vec::new();
         let ended: Vec<Running> = self.running.iter().filter(|old| !is_in(&running, old)).cloned().collect();
         for source in running.iter().filter(|new| !is_in(&self.running, new)) {
@@ -205,8 +234,6 @@ impl Reloader {
             self.current = loaded;
             return Ok(Taken::Unchanged);
         }
-        // Its clusters may be others, too.
-        self.logins.take(&loaded.config).map_err(Refusal::Unbuilt)?;
         if loaded.config.logins != self.current.config.logins {
             changes.push("other logins".to_owned());
         }
@@ -217,6 +244,13 @@ impl Reloader {
         let _ = self.workshop.news.try_send(Message::Wake);
         for stop in ended.into_iter().filter_map(|old| old.stopper) {
             stop();
+        }
+        // Their clusters may be others, too.
+        if let Err(error) = self.logins.take(&self.current.config) {
+            log::error!("{error}");
+        }
+        if let Err(error) = self.renewals.take(self.current.config.renewals.clone(), means) {
+            log::error!("{error}");
         }
         if changes.is_empty() {
             changes.push("the sources go on, with other values".to_owned());

@@ -1,6 +1,5 @@
 //! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
-use super::logins::Logins;
 use super::reload::Reloader;
 use super::sources::Workshop;
 use super::{BUILD, EXIT_FAILURE};
@@ -68,10 +67,10 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     let (news, messages) = mpsc::sync_channel(NEWS_HELD);
     let handover = Arc::new(Handover::default());
     let address = loaded.config.address.clone();
-    let workshop = Workshop { own: own.clone(), news };
     let snapshot = Arc::new(Published::new(Snapshot::default()));
-    let logins = Logins::new(own.clone(), Arc::clone(&snapshot));
-    let (reloader, lineup) = Reloader::start(named, loaded, workshop, Arc::clone(&handover), logins)?;
+    let workshop = Workshop { own: own.clone(), news };
+    let (mut reloader, lineup) =
+        Reloader::start(named, loaded, workshop, Arc::clone(&handover), Arc::clone(&snapshot))?;
 
     let listener = bind(&address)?;
     let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover);
@@ -89,6 +88,8 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 
+    // Behind the listener: a second exporter that finds the port in use must not renew anything.
+    reloader.start_errands()?;
     // Not on this thread: a file system that hangs must not keep the program from its end.
     spawn("reload", move || reloader.run(&reload_asked))?;
 

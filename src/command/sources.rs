@@ -67,7 +67,9 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
             secrets: config.secrets.clone(),
             only_named: config.only_named,
             exclude_namespaces: config.exclude_namespaces.clone(),
+            namespace_selector: config.namespace_selector.clone(),
             field_selector: config.field_selector.clone(),
+            shard: config.shard,
         };
         recipes.push(Recipe::Secrets {
             way: Way::of(config),
@@ -214,6 +216,10 @@ mod tests {
             ("follow_links_outside: true", (false, files, manifests)),
             ("namespaces: [a]", (kubernetes, false, false)),
             ("exclude_namespaces: [a]", (kubernetes, false, false)),
+            ("namespace_selector: a", (kubernetes, false, false)),
+            ("shard: 0/3", (kubernetes, false, false)),
+            ("secret_labels: {a: b}", (kubernetes, files, manifests)),
+            ("namespace_labels: {a: b}", (kubernetes, files, manifests)),
             ("field_selector: type=Opaque", (kubernetes, false, false)),
             ("kubeconfig_path: /nowhere", (kubernetes, false, false)),
             ("secrets: [{namespace: a, name: b}]", (kubernetes, false, false)),

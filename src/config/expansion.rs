@@ -8,11 +8,16 @@ use std::fmt;
 /// The value of an environment variable. [`environment`] is that of the process.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The environment of the process. Without `HOME`, the home folder is that of the user's account.
+/// The environment of the process. Without `HOME`, the home folder is that of the user's account, and without `HOSTNAME`, the
+/// name is that of the host: in a pod, the pod's.
 #[must_use]
 pub fn environment(name: &str) -> Option<OsString> {
     match name {
         "HOME" => home::home_dir().map(Into::into),
+        "HOSTNAME" => std::env::var_os(name).or_else(|| {
+            let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+            Some(name.trim_end().into())
+        }),
         _ => std::env::var_os(name),
     }
 }

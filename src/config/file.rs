@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand, logins, places};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, extra_labels, logins, places, renewals, shard};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::{FileGlob, Links};
@@ -19,8 +19,10 @@ const KEYS: &[&str] = &[
     "watch",
     "namespaces",
     "exclude_namespaces",
+    "namespace_selector",
     "field_selector",
     "secrets",
+    "shard",
     "files",
     "follow_links_outside",
     "manifests",
@@ -29,6 +31,9 @@ const KEYS: &[&str] = &[
     "max_series_per_token",
     "max_series",
     "logins",
+    "secret_labels",
+    "namespace_labels",
+    "renewals",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -78,6 +83,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("namespaces") {
         config.namespaces = places::namespaces(value, &config.exclude_namespaces)?;
     }
+    if let Some(value) = fields.get("namespace_selector") {
+        config.namespace_selector = places::namespace_selector(value, &config)?;
+    }
     if let Some(value) = fields.get("field_selector") {
         config.field_selector = value.text("a field selector", places::field_selector)?;
     }
@@ -87,6 +95,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
     if config.only_named {
         places::refuse_what_lists(&fields, &config)?;
+    }
+    if let Some(value) = fields.get("shard") {
+        config.shard = value.text(shard::EXPECTED, |text| shard::parse(text, lookup))?;
     }
     if let Some(value) = fields.get("files") {
         config.files = texts(value, "globs of files with tokens", glob)?;
@@ -109,6 +120,18 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
     if let Some(value) = fields.get("max_series") {
         config.max_series = value.count(MOST_SERIES)?;
     }
+    let mut names = Vec::new();
+    for (key, labels) in [
+        ("secret_labels", &mut config.reading.secret_labels),
+        ("namespace_labels", &mut config.reading.namespace_labels),
+    ] {
+        if let Some(value) = fields.get(key) {
+            *labels = extra_labels::labels(value, &mut names)?;
+        }
+    }
+    if let Some(value) = fields.get("renewals") {
+        config.renewals = renewals::renewals(value, &config, lookup)?;
+    }
     Ok(config)
 }
 
@@ -118,7 +141,7 @@ fn selectors(value: &Reader<'_>) -> Result<Vec<LabelSelector>, Fault> {
     Ok(selectors.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default())
 }
 
-fn selector(text: &str) -> Result<Option<LabelSelector>, Expected> {
+pub(super) fn selector(text: &str) -> Result<Option<LabelSelector>, Expected> {
     LabelSelector::parse(text)
         .map_err(|rule| Expected::new(format!("a label selector such as app=web or tier in (a,b) ({rule})")))
 }
@@ -165,7 +188,7 @@ fn claims(value: &Reader<'_>) -> Result<ClaimPaths, Fault> {
     Ok(claims)
 }
 
-fn pointer(text: &str) -> Result<JsonPointer, Expected> {
+pub(super) fn pointer(text: &str) -> Result<JsonPointer, Expected> {
     text.parse().map_err(|error| {
         Expected::new(match error {
             // The name of a claim is what people write first.

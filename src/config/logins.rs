@@ -105,7 +105,7 @@ fn offline<C, R>(
     let mut roles = BTreeMap::new();
     if let Some(value) = fields.get("roles") {
         for (name, role) in
-            value.entries("roles by name, such as {reader: {bound_audiences: [api], user_claim: sub}}")?
+            value.named_values("roles by name, such as {reader: {bound_audiences: [api], user_claim: sub}}")?
         {
             let name = role_name(&name).map_err(|expected| role.hidden_refuse(expected))?;
             if roles.insert(name, settings(&role, parse_role)?).is_some() {

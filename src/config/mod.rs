@@ -13,11 +13,14 @@ mod address;
 mod duration;
 mod error;
 mod expansion;
+mod extra_labels;
 mod file;
 mod load;
 mod logins;
 mod places;
 mod reader;
+mod renewals;
+mod shard;
 mod watched_file;
 
 pub use address::{ListenAddress, ListenHost};
@@ -30,7 +33,8 @@ pub use watched_file::WatchedFile;
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
-use crate::source::secrets::NamedSecret;
+use crate::renewal::Renewal;
+use crate::source::secrets::{NamedSecret, Shard};
 use crate::source::{FileGlob, Links};
 use crate::vault::Login;
 use std::path::PathBuf;
@@ -57,24 +61,30 @@ pub struct Config {
     pub namespaces: Vec<String>,
     /// What is in these namespaces is never read.
     pub exclude_namespaces: Vec<NamespacePattern>,
+    /// What is in other namespaces is not read, but for `secrets`.
+    pub namespace_selector: Option<LabelSelector>,
     /// Sent to the API server with every list and watch.
     pub field_selector: FieldSelector,
     /// Secrets that are read by their names, each once.
     pub secrets: Vec<NamedSecret>,
     /// Nothing is listed: `secrets` are named, and `label_selectors` are not given.
     pub only_named: bool,
+    /// Secrets of a cluster that belong to other exporters are not read.
+    pub shard: Option<Shard>,
     /// Globs of files that hold tokens, relative to the working directory.
     pub files: Vec<FileGlob>,
     /// How far links may lead in `files` and `manifests`: `follow_links_outside`.
     pub links: Links,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
-    /// How tokens are read: `claims`, `max_tokens_per_secret` and `max_series_per_token`.
+    /// How tokens are read: `claims`, `max_tokens_per_secret`, `max_series_per_token`, `secret_labels`, `namespace_labels`.
     pub reading: Reading,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
     /// What tokens are held against; no two have the same name.
     pub logins: Vec<Login>,
+    /// Tokens that are renewed before they expire.
+    pub renewals: Vec<Renewal>,
 }
 
 impl Default for Config {
@@ -89,19 +99,21 @@ impl Default for Config {
             watch: true,
             namespaces: Vec::new(),
             exclude_namespaces: Vec::new(),
+            namespace_selector: None,
             field_selector: FieldSelector::default(),
             secrets: Vec::new(),
             only_named: false,
+            shard: None,
             files: Vec::new(),
             links: Links::Inside,
             manifests: Vec::new(),
-            reading: Reading {
-                claims: ClaimPaths::default(),
-                bounds: Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
-                logins: [].into(),
-            },
+            reading: Reading::new(
+                ClaimPaths::default(),
+                Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
+            ),
             max_series: 250_000,
             logins: Vec::new(),
+            renewals: Vec::new(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The keys that say where in a cluster tokens are looked for.
 
 use super::reader::{Fault, Fields, Reader};
-use super::{Config, Expected};
-use crate::kubernetes::{FieldSelector, NamespacePattern, check_dns_label, check_subdomain_name};
+use super::{Config, Expected, file};
+use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern, check_dns_label, check_subdomain_name};
 use crate::observation::{LoginName, MAX_LOGINS};
 use crate::source::secrets::NamedSecret;
 
@@ -91,6 +91,7 @@ pub(super) fn refuse_what_lists(fields: &Fields<'_>, config: &Config) -> Result<
     for (key, is_set) in [
         ("namespaces", !config.namespaces.is_empty()),
         ("exclude_namespaces", !config.exclude_namespaces.is_empty()),
+        ("namespace_selector", config.namespace_selector.is_some()),
         ("field_selector", !config.field_selector.as_str().is_empty()),
     ] {
         if let Some(value) = fields.get(key).filter(|_| is_set) {
@@ -102,12 +103,12 @@ pub(super) fn refuse_what_lists(fields: &Fields<'_>, config: &Config) -> Result<
     Ok(())
 }
 
-fn secret_name(text: &str) -> Result<String, Expected> {
+pub(super) fn secret_name(text: &str) -> Result<String, Expected> {
     check_subdomain_name(text).map_err(|rule| Expected::new(format!("the name of a Secret ({rule})")))?;
     Ok(text.to_owned())
 }
 
-fn data_key(text: &str) -> Result<String, Expected> {
+pub(super) fn data_key(text: &str) -> Result<String, Expected> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if text.is_empty() || text.len() > 253 || !text.bytes().all(allowed) {
         return Err(Expected::new("one data key of the Secret, of letters, digits, '-', '_' and '.'"));
@@ -125,7 +126,7 @@ fn namespace(text: &str) -> Result<String, Expected> {
     namespace_of_secret(text)
 }
 
-fn namespace_of_secret(text: &str) -> Result<String, Expected> {
+pub(super) fn namespace_of_secret(text: &str) -> Result<String, Expected> {
     check_dns_label(text).map_err(|rule| Expected::new(format!("the name of a namespace ({rule})")))?;
     Ok(text.to_owned())
 }
@@ -134,6 +135,17 @@ fn namespace_of_secret(text: &str) -> Result<String, Expected> {
 pub(super) fn excluded(text: &str) -> Result<NamespacePattern, Expected> {
     NamespacePattern::parse(text)
         .map_err(|rule| Expected::new(format!("the name of a namespace or a pattern such as kube-* ({rule})")))
+}
+
+/// `namespace_selector`, which is no filter on `namespaces`: whoever names them needs no right to list any.
+pub(super) fn namespace_selector(value: &Reader<'_>, config: &Config) -> Result<Option<LabelSelector>, Fault> {
+    let selector = value.text("a label selector on namespaces", file::selector)?;
+    if selector.is_some() && !config.namespaces.is_empty() {
+        return Err(
+            value.refuse(Expected::new("no `namespaces` beside it (each of those is read, whatever its labels)"))
+        );
+    }
+    Ok(selector)
 }
 
 /// `field_selector`.

@@ -109,6 +109,27 @@ impl<'a> Reader<'a> {
         Ok(fields)
     }
 
+    /// The entries of a mapping whose keys are the operator's own: each key with the refusal of it, and its value.
+    pub(super) fn entries(&self, what: &str) -> Result<Vec<Entry<'a>>, Fault> {
+        let Node::Map(entries) = self.node else {
+            return Err(self.refuse(Expected::new(what)));
+        };
+        let entry = |(index, (name, node)): (usize, &'a (Node, Node))| {
+            let Node::Text(text) = name else {
+                let problem = ConfigProblem::Value {
+                    key: self.key.clone(),
+                    expected: Expected::new("texts as keys"),
+                    found: describe(name),
+                };
+                return Err(Fault { steps: self.onward(Step::Key(index)), problem });
+            };
+            let key = Reader { node: name, steps: self.onward(Step::Key(index)), key: self.key.clone() };
+            let value = Reader { node, steps: self.onward(Step::Value(index)), key: self.below(text) };
+            Ok((key, value))
+        };
+        entries.iter().enumerate().map(entry).collect()
+    }
+
     fn collect(&self, known: &'static [&'static str], fields: &mut Fields<'a>) -> Result<(), Fault> {
         let Node::Map(entries) = self.node else {
             return Err(self.refuse(Expected::new("keys with values")));
@@ -148,24 +169,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The entries of a mapping whose keys are the operator's own, in their order, each once. A key without a value is not
-    /// there.
-    pub(super) fn entries(&self, what: &str) -> Result<Vec<(String, Reader<'a>)>, Fault> {
-        let Node::Map(entries) = self.node else {
-            return Err(self.refuse(Expected::new(what)));
-        };
+    /// The same with the keys as they are, each once. A key without a value is not there.
+    pub(super) fn named_values(&self, what: &str) -> Result<Vec<(String, Reader<'a>)>, Fault> {
         let mut found: Vec<(String, Reader<'a>)> = Vec::new();
-        for (index, (name, node)) in entries.iter().enumerate() {
-            let fault = |problem| Err(Fault { steps: self.onward(Step::Key(index)), problem });
-            let Node::Text(name) = name else {
-                return fault(ConfigProblem::UnknownKey { key: self.below(&describe(name)), meant: None });
-            };
-            if found.iter().any(|(known, _)| known == name) {
-                return fault(ConfigProblem::RepeatedKey { key: self.below(name) });
+        for (name, value) in self.entries(what)? {
+            let Node::Text(text) = name.node else { continue };
+            if found.iter().any(|(known, _)| known == text) {
+                return Err(Fault { steps: name.steps, problem: ConfigProblem::RepeatedKey { key: self.below(text) } });
             }
-            let value = Reader { node, steps: self.onward(Step::Value(index)), key: self.below(name) };
-            if *node != Node::Null {
-                found.push((name.clone(), value));
+            if *value.node != Node::Null {
+                found.push((text.clone(), value));
             }
         }
         Ok(found)
@@ -194,6 +207,9 @@ impl<'a> Reader<'a> {
         if self.key.is_empty() { name } else { format!("{}.{name}", self.key) }
     }
 }
+
+/// A key as a value of its own, and what it stands for.
+pub(super) type Entry<'a> = (Reader<'a>, Reader<'a>);
 
 /// The entries of a mapping whose keys are known.
 #[derive(Debug)]

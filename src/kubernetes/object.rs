@@ -19,11 +19,62 @@ pub struct SecretObject<'a> {
     /// `metadata.resourceVersion` where it is a number: a later state has a larger one (Kubernetes API concepts, "Resource
     /// versions"; KEP-5504). Anything else becomes a hash with the highest bit set, which can be told apart and has no order.
     pub version: u64,
+    labels: &'a str,
     data: &'a str,
 }
 
 /// The annotation whose value names the logins that the tokens of a Secret are held against.
 pub const LOGIN_ANNOTATION: &str = "jwt-exporter/login";
+
+/// The parts of a Namespace object that are looked at (Kubernetes API, `core/v1.Namespace`).
+#[derive(Debug)]
+pub struct NamespaceObject<'a> {
+    /// `metadata.name`
+    pub name: Cow<'a, str>,
+    /// `metadata.labels`
+    pub labels: Labels<'a>,
+}
+
+/// Keys and values of `metadata.labels`.
+#[derive(Debug, Default)]
+pub struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Labels<'a> {
+    /// Of an object, or `null`.
+    fn read(labels: &'a str) -> Result<Self, JsonFault> {
+        let mut pairs = Vec::new();
+        members_or_null(labels, |key, value| pairs.extend(json::string(value).map(|value| (key, value))))?;
+        Ok(Self(pairs))
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| &**value)
+    }
+}
+
+impl<'a> NamespaceObject<'a> {
+    /// Reads an item of a list, or the object itself.
+    ///
+    /// # Errors
+    /// [`ObjectError`]: what the API server never sends.
+    pub fn read(object: &'a [u8]) -> Result<Self, ObjectError> {
+        let text = std::str::from_utf8(object).map_err(|_| JsonFault::NotUtf8)?;
+        let (mut metadata, mut name, mut labels) = ("{}", None, "null");
+        json::members(text, |member, value| {
+            if member == "metadata" {
+                metadata = value;
+            }
+        })?;
+        json::members(metadata, |member, value| match &*member {
+            "name" => name = json::string(value),
+            "labels" => labels = value,
+            _ => {}
+        })?;
+        Ok(Self { name: name.ok_or(ObjectError::NoName)?, labels: Labels::read(labels)? })
+    }
+}
 
 /// Versions from here on have no order.
 pub const UNORDERED: u64 = 1 << 63;
@@ -67,11 +118,13 @@ impl<'a> SecretObject<'a> {
             "data" => data = value,
             _ => {}
         })?;
-        let (mut namespace, mut name, mut resource_version, mut annotations) = (None, None, "\"\"", "null");
+        let (mut namespace, mut name, mut resource_version) = (None, None, "\"\"");
+        let (mut labels, mut annotations) = ("null", "null");
         json::members(metadata, |member, value| match &*member {
             "namespace" => namespace = json::string(value),
             "name" => name = json::string(value),
             "resourceVersion" => resource_version = value,
+            "labels" => labels = value,
             "annotations" => annotations = value,
             _ => {}
         })?;
@@ -90,7 +143,15 @@ impl<'a> SecretObject<'a> {
             hasher.finish() | UNORDERED
         });
         let (Some(namespace), Some(name)) = (namespace, name) else { return Err(ObjectError::NoName) };
-        Ok(Self { namespace, name, annotation, login, version, data })
+        Ok(Self { namespace, name, annotation, login, version, labels, data })
+    }
+
+    /// Its labels.
+    ///
+    /// # Errors
+    /// [`ObjectError::Json`] if they are no object.
+    pub fn labels(&self) -> Result<Labels<'a>, ObjectError> {
+        Ok(Labels::read(self.labels)?)
     }
 
     /// Appends its data keys and values to `entries`.
@@ -127,6 +188,8 @@ mod tests {
         let secret = read(item).unwrap();
         assert_eq!((&*secret.namespace, &*secret.name), ("ns", "s"));
         assert_eq!((secret.annotation.as_deref(), secret.login.as_deref()), (Some("token"), Some("a/b")));
+        let labels = secret.labels().unwrap();
+        assert_eq!((labels.get("a"), labels.get("b")), (Some("b"), None));
         let mut entries = Vec::new();
         secret.data(&mut entries).unwrap();
         let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
@@ -143,6 +206,21 @@ mod tests {
             let mut entries = Vec::new();
             secret.data(&mut entries).unwrap();
             assert!(secret.annotation.is_none() && entries.is_empty());
+            assert_eq!(secret.labels().unwrap().get("a"), None);
+        }
+    }
+
+    #[test]
+    fn a_namespace_as_the_api_server_writes_it() {
+        let item = r#"{"metadata":{"name":"billing","uid":"1-2","resourceVersion":"42","labels":{"team":"m\u0061x","a/b":""},
+            "managedFields":[{"f":{}}]},"spec":{"finalizers":["kubernetes"]},"status":{"phase":"Active"}}"#;
+        let namespace = NamespaceObject::read(item.as_bytes()).unwrap();
+        assert_eq!(namespace.name, "billing");
+        let labels = namespace.labels;
+        assert_eq!((labels.get("team"), labels.get("a/b"), labels.get("b")), (Some("max"), Some(""), None));
+        assert_eq!(NamespaceObject::read(br#"{"metadata":{"labels":null}}"#).unwrap_err(), ObjectError::NoName);
+        for item in ["[]", "{", r#"{"metadata":[]}"#, r#"{"metadata":{"name":"n","labels":1}}"#] {
+            assert!(matches!(NamespaceObject::read(item.as_bytes()), Err(ObjectError::Json(_))), "{item}");
         }
     }
 

@@ -43,11 +43,11 @@ pub(super) fn what(verb: Verb, resource: &str, path: &str) -> String {
     }
 }
 
-/// The namespace that a path is about: what stands below `namespaces/NAME/`.
+/// The namespace that a path is about: `namespaces/NAME` itself, which the API server counts as in it, and what is below.
 fn namespace(path: &str) -> Option<&str> {
     let path = path.split('?').next().unwrap_or_default();
     let (_, rest) = path.split_once("/namespaces/")?;
-    rest.split_once('/').map(|(namespace, _)| namespace)
+    rest.split('/').next()
 }
 
 /// What a response says that is no success. `authorization` is what was sent, should the server's words repeat it.
@@ -213,6 +213,8 @@ mod tests {
         assert_eq!(what(Verb::List, "secrets", "/api/v1/secrets?limit=1"), "list secrets in the whole cluster");
         let one = what(Verb::Get, "secrets", "/api/v1/namespaces/a/secrets/b");
         assert_eq!(one, "get secrets in namespace \"a\"");
+        let namespace = what(Verb::Get, "namespaces", "/api/v1/namespaces/a");
+        assert_eq!(namespace, "get namespaces in namespace \"a\"");
         assert_eq!(what(Verb::List, "namespaces", "/api/v1/namespaces?x=/y/"), "list namespaces in the whole cluster");
         assert_eq!(api_group("/apis/authentication.k8s.io/v1/tokenreviews"), "authentication.k8s.io");
         assert_eq!(api_group("/api/v1/secrets"), "");

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
     use crate::metrics::BuildInfo;
-    use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, LabelMap, Logins, Observer, Reading, SecretView};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use std::sync::Arc;
@@ -237,13 +237,16 @@ mod tests {
         DataValue::Plain(format!("{header}.{claims}.c2ln").into())
     }
 
-    fn exposition(secrets: &[(&str, DataValue<'static>)], max_series: usize) -> String {
+    fn exposition(secrets: &[(&str, DataValue<'static>)], max_series: usize, labels: &[&str]) -> String {
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
-        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() });
+        let mut reading = Reading::new(ClaimPaths::default(), bounds);
+        reading.secret_labels = LabelMap::new(labels.iter().map(|name| ((*name).into(), (*name).into())).collect());
+        let mut observer = Observer::new(reading);
         let mut held = Vec::new();
         for (name, value) in secrets {
             let DataValue::Plain(text) = value else { unreachable!() };
             let data = [("token".into(), DataValue::Plain(text.clone()))];
+            let extra = observer.reading().extra_labels(|key| (key == "team").then_some("a \"b\""), Some(""));
             let view = SecretView {
                 namespace: "ns",
                 name,
@@ -251,6 +254,7 @@ mod tests {
                 data: &data,
                 logins: Logins::Annotation(None),
                 picked: true,
+                extra: &extra,
                 version: 0,
             };
             held.extend(observer.observe(&view).map(Arc::new));
@@ -283,7 +287,7 @@ mod tests {
 
     #[test]
     fn nothing_to_show() {
-        golden("empty", &exposition(&[], 100));
+        golden("empty", &exposition(&[], 100, &[]));
     }
 
     #[test]
@@ -299,7 +303,7 @@ mod tests {
             ("no-claims", token("{}")),
             ("odd-dates", token(r#"{"exp":"tomorrow","iat":1.5e9}"#)),
         ];
-        golden("tokens", &exposition(&secrets, 100));
+        golden("tokens", &exposition(&secrets, 100, &[]));
     }
 
     #[test]
@@ -310,7 +314,17 @@ mod tests {
             ("c-beyond", token(r#"{"exp":3,"roles":["r1","r2"]}"#)),
             ("d-beyond-and-joined", token(r#"{"exp":4,"roles":["r1","r2"],"scope":"a b"}"#)),
         ];
-        golden("bounds", &exposition(&secrets, 3));
+        golden("bounds", &exposition(&secrets, 3, &[]));
+    }
+
+    #[test]
+    fn labels_of_the_configuration_stand_on_every_token_family() {
+        let secrets = [
+            ("all-families", token(r#"{"exp":1,"iat":2,"nbf":3,"roles":["r1","r2"]}"#)),
+            ("beyond", token(r#"{"roles":["r1","r2"]}"#)),
+            ("broken", DataValue::Plain("hello".into())),
+        ];
+        golden("extra_labels", &exposition(&secrets, 2, &["tier", "team"]));
     }
 
     #[test]

@@ -136,8 +136,25 @@ pub(super) const LOGIN_CONFIG_AGE: Family = gauge(
     "Age of what is known of the login's mount: its config, roles and key sets, where they have to be read.",
 );
 
+pub(super) const RENEWALS: Family =
+    counter("jwt_exporter_renewals_total", "Tries to renew the token, by result (success, failure).");
+pub(super) const RENEWAL_LAST_SUCCESS: Family = gauge(
+    "jwt_exporter_renewal_last_success_timestamp_seconds",
+    "When this process last wrote a new token, in Unix seconds. No sample before the first.",
+);
+pub(super) const RENEWAL_NEXT: Family = gauge(
+    "jwt_exporter_renewal_next_timestamp_seconds",
+    "When the token is renewed next, or that is tried again, in Unix seconds. No sample for a token that never expires.",
+);
+pub(super) const RENEWAL_ERROR: Family =
+    gauge("jwt_exporter_renewal_error", "Always 1: the last try to renew the token failed, and the reason.");
+pub(super) const RENEWAL_INSECURE: Family = gauge(
+    "jwt_exporter_renewal_insecure",
+    "Always 1: the credentials are sent without TLS, or to a server whose certificate is not verified.",
+);
+
 /// All families but those of the process, for tests that hold the documents to them.
-pub const FAMILIES: [Family; 28] = [
+pub const FAMILIES: [Family; 33] = [
     EXPIRES_IN,
     ISSUED_SINCE,
     EXPIRATION,
@@ -166,4 +183,9 @@ pub const FAMILIES: [Family; 28] = [
     LOGIN_ACCEPTED_FROM,
     LOGIN_ACCEPTED_UNTIL,
     LOGIN_CONFIG_AGE,
+    RENEWALS,
+    RENEWAL_LAST_SUCCESS,
+    RENEWAL_NEXT,
+    RENEWAL_ERROR,
+    RENEWAL_INSECURE,
 ];

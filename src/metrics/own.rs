@@ -2,6 +2,7 @@
 
 use super::family::{BUILD_INFO, CONFIG_RELOAD, ERROR_TOTAL, KUBE_REQUESTS, POLL_DURATION, SOURCE_ERRORS};
 use super::logins::{self, LoginBoard};
+use super::renewals::{self, RenewalStatus};
 use crate::published::Published;
 use crate::time::UnixSeconds;
 use prometheus::core::Collector;
@@ -32,6 +33,7 @@ pub struct OwnMetrics {
     kube_requests: IntCounterVec,
     config_reload: IntGauge,
     logins: Arc<Published<LoginBoard>>,
+    renewals: Arc<Published<Vec<RenewalStatus>>>,
 }
 
 /// From a manifest on disk to 100,000 Secrets over a slow link.
@@ -63,6 +65,7 @@ impl OwnMetrics {
             )?,
             config_reload: IntGauge::new(CONFIG_RELOAD.name, CONFIG_RELOAD.help)?,
             logins: Arc::new(Published::new(LoginBoard::default())),
+            renewals: Arc::new(Published::new(Vec::new())),
             registry,
         };
         own.config_reload.set(1);
@@ -138,6 +141,11 @@ impl OwnMetrics {
         }
     }
 
+    /// What is shown of the renewals from now on.
+    pub fn publish_renewals(&self, renewals: Vec<RenewalStatus>) {
+        self.renewals.publish(renewals);
+    }
+
     /// Appends the families in text format. What cannot be encoded (an empty family) is left out.
     pub(super) fn encode(&self, text: &mut String) {
         self.encode_those(text, |_| true);
@@ -152,6 +160,7 @@ impl OwnMetrics {
                 text.truncate(before);
             }
         }
+        renewals::encode(&self.renewals.load(), text);
     }
 }
 

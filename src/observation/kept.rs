@@ -56,6 +56,13 @@ impl LoginName {
     }
 }
 
+impl KeptToken {
+    /// The same token at another location.
+    pub(super) fn at(&self, location: &str) -> Self {
+        Self { location: location.into(), ..self.clone() }
+    }
+}
+
 impl<'a> Logins<'a> {
     /// What the tokens of a data key are held against. What is no name of a login is passed over: an annotation is anybody's.
     pub(super) fn of_key(self, key: &str) -> Arc<[LoginName]> {

@@ -17,6 +17,108 @@ pub fn push_label(set: &mut String, name: &str, value: &str) {
     set.push('"');
 }
 
+/// Which labels of Kubernetes objects become labels of samples: `team: app.kubernetes.io/team`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelMap {
+    /// The name of the sample's label and the key of the object's, by the former.
+    entries: Vec<(String, String)>,
+}
+
+impl LabelMap {
+    /// The names have to be such as Prometheus takes, each there once, and none in use otherwise.
+    #[must_use]
+    pub fn new(mut entries: Vec<(String, String)>) -> Self {
+        entries.sort();
+        Self { entries }
+    }
+
+    /// Whether no label is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Names and keys, in the order of the names.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(name, key)| (name.as_str(), key.as_str()))
+    }
+
+    /// The labels of an object whose label of a given key has the value that `label` tells: `,team="…"` each. Those that the
+    /// object does not have are empty.
+    pub fn render<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> String {
+        let mut text = String::new();
+        for (name, key) in &self.entries {
+            text.push(',');
+            push_label(&mut text, name, label(key).unwrap_or_default());
+        }
+        text
+    }
+}
+
+/// The labels that the configuration adds to every sample of a Secret, as they stand at the end of its location: first those
+/// of the Secret, then those of its namespace, which alone change while the Secret does not. Each begins with a comma.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraLabels {
+    text: String,
+    of_namespace: usize,
+}
+
+impl ExtraLabels {
+    /// Both as [`LabelMap::render`] writes them.
+    #[must_use]
+    pub fn new(of_secret: String, of_namespace: &str) -> Self {
+        let mut text = of_secret;
+        text.push_str(of_namespace);
+        Self { text, of_namespace: of_namespace.len() }
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How much of a location they are.
+    #[must_use]
+    pub fn length(&self) -> ExtraLength {
+        let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        ExtraLength { all: short(self.text.len()), of_namespace: short(self.of_namespace) }
+    }
+}
+
+/// How many bytes at the end of a location are [`ExtraLabels`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtraLength {
+    all: u32,
+    of_namespace: u32,
+}
+
+impl ExtraLength {
+    /// A location without them.
+    #[must_use]
+    pub fn cut_off(self, location: &str) -> &str {
+        cut_end(location, self.all)
+    }
+
+    /// A location without those of the namespace.
+    #[must_use]
+    pub fn cut_off_namespace(self, location: &str) -> &str {
+        cut_end(location, self.of_namespace)
+    }
+
+    /// With others of the namespace.
+    #[must_use]
+    pub fn with_namespace(self, of_namespace: &str) -> Self {
+        let of_namespace = u32::try_from(of_namespace.len()).unwrap_or(u32::MAX);
+        Self { all: self.all.saturating_sub(self.of_namespace).saturating_add(of_namespace), of_namespace }
+    }
+}
+
+fn cut_end(text: &str, length: u32) -> &str {
+    let end = text.len().saturating_sub(length as usize);
+    text.get(..end).unwrap_or(text)
+}
+
 fn push_value(set: &mut String, value: &str) {
     let (kept, mark) = cut(value);
     let mut rest = kept;
@@ -110,6 +212,29 @@ mod tests {
         for harmless in ["eyJ", "keyJar.a.b", "eyJhbGciOiJub25lIn0", "a.eyJ.c"] {
             assert_eq!(label(harmless), format!("a=\"{harmless}\""));
         }
+    }
+
+    #[test]
+    fn extra_labels_stand_in_the_order_of_their_names_and_those_of_the_namespace_last() {
+        let map = |entries: &[(&str, &str)]| {
+            LabelMap::new(entries.iter().map(|(name, key)| ((*name).into(), (*key).into())).collect())
+        };
+        let labels = |key: &str| match key {
+            "a/team" => Some("x\"y"),
+            "b/tier" => Some("eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"),
+            _ => None,
+        };
+        let of_secret = map(&[("z", "c"), ("b_tier", "b/tier"), ("a_team", "a/team")]).render(labels);
+        assert_eq!(of_secret, r#",a_team="x\"y",b_tier="…",z="""#);
+        let extra = ExtraLabels::new(of_secret, r#",env="dev""#);
+        assert_eq!(extra.as_str(), r#",a_team="x\"y",b_tier="…",z="",env="dev""#);
+        let location = format!("secret_key=\"k\"{}", extra.as_str());
+        assert_eq!(extra.length().cut_off(&location), "secret_key=\"k\"");
+        assert!(extra.length().cut_off_namespace(&location).ends_with(r#",z="""#));
+        let longer = r#",env="development""#;
+        let location = format!("{}{longer}", extra.length().cut_off_namespace(&location));
+        assert_eq!(extra.length().with_namespace(longer).cut_off(&location), "secret_key=\"k\"");
+        assert_eq!(map(&[]).render(labels), "");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use super::label_set::without_tokens;
 use super::token::location;
 use super::view::ValueFault;
 use super::{
-    Bounds, DataValue, FileView, KeptToken, LoginName, Logins, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView,
-    TokenError, TokenObservation,
+    Bounds, DataValue, ExtraLabels, FileView, KeptToken, LabelMap, LoginName, Logins, MAX_VALUE_BYTES, Reason,
+    SecretObservation, SecretView, TokenError, TokenObservation,
 };
 use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
 use crate::redacted::Redacted;
@@ -23,6 +23,38 @@ pub struct Reading {
     pub bounds: Bounds,
     /// The names of the logins that tokens can be held against. Without any, no token is kept whole.
     pub logins: Arc<[String]>,
+    /// Labels of the Secret that stand on its samples.
+    pub secret_labels: LabelMap,
+    /// Labels of its namespace that do.
+    pub namespace_labels: LabelMap,
+}
+
+impl Reading {
+    /// With no labels but the fixed ones.
+    #[must_use]
+    pub fn new(claims: ClaimPaths, bounds: Bounds) -> Self {
+        Self {
+            claims,
+            bounds,
+            logins: Arc::default(),
+            secret_labels: LabelMap::default(),
+            namespace_labels: LabelMap::default(),
+        }
+    }
+
+    /// The labels for a Secret whose label of a given key has the value that `of_secret` tells, and those of its namespace as
+    /// [`LabelMap::render`] writes them; empty ones where nothing is known of it.
+    pub fn extra_labels<'l>(
+        &self,
+        of_secret: impl Fn(&str) -> Option<&'l str>,
+        of_namespace: Option<&str>,
+    ) -> ExtraLabels {
+        let of_secret = self.secret_labels.render(of_secret);
+        match of_namespace {
+            Some(of_namespace) => ExtraLabels::new(of_secret, of_namespace),
+            None => ExtraLabels::new(of_secret, &self.namespace_labels.render(|_| None)),
+        }
+    }
 }
 
 /// Looks into one Secret after the other. It owns the buffers, so that a Secret costs no allocation but for what is kept.
@@ -38,6 +70,12 @@ impl Observer {
     #[must_use]
     pub fn new(reading: Reading) -> Self {
         Self { reading, decoder: Decoder::default(), value: Vec::new(), text: String::new() }
+    }
+
+    /// How it reads.
+    #[must_use]
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What is to be kept of `secret`: `None` if it holds no token and nobody said that it should.
@@ -78,6 +116,7 @@ impl Observer {
             data: &data,
             logins: Logins::Annotation(None),
             picked: file.named,
+            extra: &self.reading.extra_labels(|_| None, None),
             version: file.version,
         };
         let mut found = Findings::new(&view, &self.reading);
@@ -205,7 +244,7 @@ impl<'a> Findings<'a> {
         if !self.takes_place() {
             return;
         }
-        let location = location(self.secret.namespace, self.secret.name, key);
+        let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
         self.keep(&location, value);
         let token = TokenObservation::new(jwt, &location, self.bounds, text);
         let joined = token.joined;
@@ -232,7 +271,7 @@ impl<'a> Findings<'a> {
     fn decode_error(&mut self, key: &str, value: &[u8], error: &DecodeError) {
         if self.takes_place() {
             self.beside(key, Reason::from(error), error.to_string());
-            self.keep(&location(self.secret.namespace, self.secret.name, key), value);
+            self.keep(&location(self.secret.namespace, self.secret.name, key, self.secret.extra), value);
         }
     }
 
@@ -243,7 +282,7 @@ impl<'a> Findings<'a> {
     }
 
     fn beside(&mut self, key: &str, reason: Reason, detail: String) {
-        let location = location(self.secret.namespace, self.secret.name, key);
+        let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
         self.errors.push(TokenError { location: location.into(), reason, detail: detail.into() });
     }
 
@@ -280,6 +319,7 @@ impl<'a> Findings<'a> {
             errors: self.errors.into(),
             kept: self.kept.into(),
             version: secret.version,
+            extra: secret.extra.length(),
         }
     }
 }
@@ -332,6 +372,7 @@ mod tests {
     fn observe(annotation: Option<&str>, data: &[(&str, &str)], picked: bool) -> Option<SecretObservation> {
         let data: Vec<_> =
             data.iter().map(|(key, value)| ((*key).into(), DataValue::Base64(STANDARD.encode(value).into()))).collect();
+        let extra = &ExtraLabels::default();
         let view = SecretView {
             namespace: "ns",
             name: "s",
@@ -339,9 +380,10 @@ mod tests {
             data: &data,
             logins: Logins::Annotation(None),
             picked,
+            extra,
             version: 1,
         };
-        Observer::new(Reading { claims: ClaimPaths::default(), bounds: BOUNDS, logins: [].into() }).observe(&view)
+        Observer::new(Reading::new(ClaimPaths::default(), BOUNDS)).observe(&view)
     }
 
     /// Locations of the tokens, and locations with reasons of the errors.

@@ -1,6 +1,6 @@
 //! What is kept of one token and of one Secret, in as few bytes as its samples need.
 
-use super::{KeptToken, Reason, push_label};
+use super::{ExtraLabels, ExtraLength, KeptToken, Reason, push_label};
 use crate::jwt::{TokenType, UnverifiedJwt};
 use crate::time::UnixSeconds;
 use std::collections::HashSet;
@@ -30,37 +30,63 @@ pub struct SecretObservation {
     pub kept: Box<[KeptToken]>,
     /// Tells one state of the object from another; see [`SecretView::version`](super::SecretView::version).
     pub version: u64,
+    /// How much of each location is labels that the configuration adds.
+    pub extra: ExtraLength,
 }
 
 impl SecretObservation {
     /// A Secret that was asked for, by these data keys if there are any, and could not be had.
     #[must_use]
-    pub fn unread(namespace: &str, name: &str, keys: &[String], why: (Reason, &str), version: u64) -> Self {
+    pub fn unread(
+        (namespace, name): (&str, &str),
+        keys: &[String],
+        why: (Reason, &str),
+        extra: &ExtraLabels,
+        version: u64,
+    ) -> Self {
         let (reason, detail) = why;
-        let error =
-            |key: &str| TokenError { location: location(namespace, name, key).into(), reason, detail: detail.into() };
+        let error = |key: &str| TokenError {
+            location: location(namespace, name, key, extra).into(),
+            reason,
+            detail: detail.into(),
+        };
         let mut errors: Vec<TokenError> = keys.iter().map(|key| error(key)).collect();
         if errors.is_empty() {
             errors.push(error(""));
         }
         errors.sort_by(|a, b| a.location.cmp(&b.location));
+        let (tokens, extra) = ([].into(), extra.length());
+        let kept = [].into();
+        Self { namespace: namespace.into(), name: name.into(), tokens, errors: errors.into(), kept, version, extra }
+    }
+
+    /// The same with other labels of its namespace, as [`LabelMap::render`](super::LabelMap::render) writes them.
+    #[must_use]
+    pub fn with_namespace_labels(&self, of_namespace: &str) -> Self {
+        let moved = |location: &str| [self.extra.cut_off_namespace(location), of_namespace].concat();
+        let error = |error: &TokenError| TokenError {
+            location: moved(&error.location).into(),
+            reason: error.reason,
+            detail: error.detail.clone(),
+        };
         Self {
-            namespace: namespace.into(),
-            name: name.into(),
-            tokens: [].into(),
-            errors: errors.into(),
-            kept: [].into(),
-            version,
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            tokens: self.tokens.iter().map(|token| token.with_location(&moved(token.location()))).collect(),
+            errors: self.errors.iter().map(error).collect(),
+            kept: self.kept.iter().map(|token| token.at(&moved(&token.location))).collect(),
+            version: self.version,
+            extra: self.extra.with_namespace(of_namespace),
         }
     }
 
     /// A file that holds no Secret or token because of `errors`. Each reason counts once, with the detail named first.
     #[must_use]
-    pub fn broken(path: &str, mut errors: Vec<(Reason, String)>) -> Self {
+    pub fn broken(path: &str, mut errors: Vec<(Reason, String)>, extra: &ExtraLabels) -> Self {
         errors.sort_by_key(|(reason, _)| *reason);
         errors.dedup_by_key(|(reason, _)| *reason);
         let error = |(reason, detail): (Reason, String)| TokenError {
-            location: location("", path, "").into(),
+            location: location("", path, "", extra).into(),
             reason,
             detail: detail.into(),
         };
@@ -71,6 +97,7 @@ impl SecretObservation {
             errors: errors.into_iter().map(error).collect(),
             kept: [].into(),
             version: 0,
+            extra: extra.length(),
         }
     }
 }
@@ -94,8 +121,8 @@ impl fmt::Debug for TokenError {
 
 /// One token: its labels as they go out, and its times.
 ///
-/// The text holds, one after the other, `algorithm="…",` · the labels from `audience` to `name` · the location · `,` and
-/// `subject` · and per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains. A sample
+/// The text holds, one after the other, `algorithm="…",` · the labels from `audience` to `name` · the location, which ends in
+/// the labels that the configuration adds · `,` and `subject` · and per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains. A sample
 /// is then made of three pieces of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenObservation {
@@ -117,14 +144,16 @@ pub struct TokenObservation {
     pub not_before: Option<UnixSeconds>,
 }
 
-/// The place of a token as labels, the same in every family that speaks of it.
-pub(super) fn location(namespace: &str, name: &str, key: &str) -> String {
-    let mut set = String::with_capacity(64 + namespace.len() + name.len() + key.len());
+/// The place of a token as labels, and those that the configuration adds: the same in every family that speaks of it.
+#[must_use]
+pub fn location(namespace: &str, name: &str, key: &str, extra: &ExtraLabels) -> String {
+    let mut set = String::with_capacity(64 + namespace.len() + name.len() + key.len() + extra.as_str().len());
     push_label(&mut set, "secret_key", key);
     set.push(',');
     push_label(&mut set, "secret_name", name);
     set.push(',');
     push_label(&mut set, "secret_namespace", namespace);
+    set.push_str(extra.as_str());
     set
 }
 
@@ -183,6 +212,18 @@ impl TokenObservation {
         }
     }
 
+    /// The same at another location.
+    fn with_location(&self, location: &str) -> Self {
+        let behind = self.text.get(self.location_end as usize..).unwrap_or_default();
+        let location_end = self.head_end.saturating_add(u32::try_from(location.len()).unwrap_or(u32::MAX));
+        Self {
+            text: [self.head(), location, behind].concat().into(),
+            location_end,
+            tail_end: location_end.saturating_add(self.tail_end.saturating_sub(self.location_end)),
+            ..*self
+        }
+    }
+
     fn part(&self, from: u32, to: u32) -> &str {
         self.text.get(from as usize..to as usize).unwrap_or_default()
     }
@@ -213,7 +254,7 @@ impl TokenObservation {
         self.part(0, self.head_end)
     }
 
-    /// `secret_key="…",secret_name="…",secret_namespace="…"`
+    /// `secret_key="…",secret_name="…",secret_namespace="…"` and the labels that the configuration adds.
     #[must_use]
     pub fn location(&self) -> &str {
         self.part(self.head_end, self.location_end)
@@ -270,7 +311,7 @@ mod tests {
 
     fn observe(claims: ClaimsSet<'_>) -> TokenObservation {
         let jwt = UnverifiedJwt { token_type: TokenType::Jws, algorithm: "RS256".into(), claims };
-        TokenObservation::new(&jwt, &location("ns", "s", "k"), BOUNDS, &mut String::new())
+        TokenObservation::new(&jwt, &location("ns", "s", "k", &ExtraLabels::default()), BOUNDS, &mut String::new())
     }
 
     #[test]
@@ -290,6 +331,27 @@ mod tests {
         assert_eq!(token.location(), r#"secret_key="k",secret_name="s",secret_namespace="ns""#);
         assert_eq!(token.tail(), r#"secret_key="k",secret_name="s",secret_namespace="ns",subject="s""#);
         assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="",scope="","#]);
+    }
+
+    #[test]
+    fn other_labels_of_the_namespace_change_nothing_else() {
+        let observe = |of_namespace: &str| {
+            let extra = ExtraLabels::new(r#",team="t""#.into(), of_namespace);
+            let claims = ClaimsSet {
+                subject: "s".into(),
+                roles: vec!["r".into(), "q".into()],
+                expires: crate::jwt::NumericDate::At(UnixSeconds(7)),
+                ..ClaimsSet::default()
+            };
+            let jwt = UnverifiedJwt { token_type: TokenType::Jws, algorithm: "RS256".into(), claims };
+            let token = TokenObservation::new(&jwt, &location("ns", "s", "k", &extra), BOUNDS, &mut String::new());
+            let unread = SecretObservation::unread(("ns", "s"), &[], (Reason::Forbidden, "no"), &extra, 3);
+            SecretObservation { tokens: [token].into(), ..unread }
+        };
+        let (one, other) = (observe(r#",env="production",zone="a""#), observe(r#",env="",zone="b""#));
+        assert!(one != other && one.tokens[0].tail().ends_with(r#",team="t",env="production",zone="a",subject="s""#));
+        assert_eq!(one.with_namespace_labels(r#",env="",zone="b""#), other);
+        assert_eq!(other.with_namespace_labels(r#",env="production",zone="a""#), one);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A Secret as a source lends it: nothing is copied, nothing outlives the call.
 
-use super::Logins;
+use super::{ExtraLabels, Logins};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -23,6 +23,8 @@ pub struct SecretView<'a> {
     pub logins: Logins<'a>,
     /// Whether a selector or a name asked for just this Secret: then it is an error if there is no token in it.
     pub picked: bool,
+    /// The labels that the configuration adds.
+    pub extra: &'a ExtraLabels,
     /// Tells this state of the object from every other: a hash of uid and resource version, or of the content.
     pub version: u64,
 }

@@ -71,7 +71,7 @@ mod tests {
     use super::super::{Message, Poller};
     use super::*;
     use crate::metrics::{BuildInfo, OwnMetrics};
-    use crate::observation::SecretObservation;
+    use crate::observation::{ExtraLength, SecretObservation};
     use crate::published::Published;
     use crate::snapshot::Snapshot;
     use crate::source::secrets::{StreamEvent, StreamNews};
@@ -105,6 +105,7 @@ mod tests {
                 errors: [detail].into(),
                 kept: [].into(),
                 version: 0,
+                extra: ExtraLength::default(),
             };
             self.held.push(Arc::new(secret));
         }

@@ -137,6 +137,8 @@ impl Poller {
             let now = Instant::now();
             if polled.due <= now {
                 polled.poll(self.interval, &self.own);
+            } else if polled.relist_due.is_some_and(|due| due <= now) {
+                polled.relist(self.interval, &self.own);
             } else if !polled.is_failing() && polled.mend_due.is_some_and(|due| due <= now) {
                 polled.mend(self.interval, &self.own);
             } else {
@@ -186,7 +188,7 @@ impl Poller {
 mod tests {
     use super::*;
     use crate::metrics::BuildInfo;
-    use crate::observation::{Reason, SecretObservation, TokenError};
+    use crate::observation::{ExtraLength, Reason, SecretObservation, TokenError};
     use crate::source::secrets::StreamNews;
     use crate::source::{Followed, Held, PollError, Source};
     use crate::time::UnixSeconds;
@@ -253,6 +255,7 @@ mod tests {
             errors: [error].into(),
             kept: [].into(),
             version: 0,
+            extra: ExtraLength::default(),
         };
         vec![Arc::new(secret)]
     }

@@ -51,8 +51,8 @@ pub(super) struct Polled {
     trial: Option<Instant>,
     /// Polls in a row that a watch asked for shortly after the one before.
     hasty: u32,
-    /// A watch has asked for the next poll.
-    relisting: bool,
+    /// When what its watches have asked for is read again, sooner than the next poll.
+    pub(super) relist_due: Option<Instant>,
     /// When the parts that failed are tried again, while the source as a whole works.
     pub(super) mend_due: Option<Instant>,
     /// How often they have failed in a row.
@@ -79,7 +79,7 @@ impl Polled {
             watch_failed: false,
             trial: None,
             hasty: 0,
-            relisting: false,
+            relist_due: None,
             mend_due: None,
             part_failures: 0,
         }
@@ -93,17 +93,33 @@ impl Polled {
 
     /// The interval may be another one now.
     pub(super) fn keep_to(&mut self, interval: Duration) {
-        if let Some(begun) = self.begun.filter(|_| !self.is_failing() && !self.relisting) {
+        if let Some(begun) = self.begun.filter(|_| !self.is_failing()) {
             self.due = begun + interval;
         }
     }
 
+    /// Reads all of it.
     pub(super) fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
+        self.due = Instant::now() + interval;
+        self.read(|source| source.poll(), interval, own);
+    }
+
+    /// Reads what its watches have asked for; the next poll is when it was.
+    pub(super) fn relist(&mut self, interval: Duration, own: &OwnMetrics) {
+        self.read(|source| source.relist(), interval, own);
+    }
+
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>,
+        interval: Duration,
+        own: &OwnMetrics,
+    ) {
         let begun = Instant::now();
         self.begun = Some(begun);
-        self.relisting = false;
+        self.relist_due = None;
         let name = Arc::clone(&self.status.name);
-        let result = guarded(|| self.source.poll()).unwrap_or_else(Err);
+        let result = guarded(|| read(&mut *self.source)).unwrap_or_else(Err);
         let took = begun.elapsed();
         if self.source.is_stopped() {
             // Its place is taken already, and it was broken off.
@@ -116,7 +132,6 @@ impl Polled {
             self.watch_failed = false;
             return self.fail(&error, Duration::ZERO, interval, own);
         }
-        self.due = begun + interval;
         if self.watch_failed {
             self.trial = self.trial.or(Some(Instant::now() + TRIAL));
         } else {
@@ -222,13 +237,7 @@ impl Polled {
             _ if self.source.is_stopped() => {}
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
-            // Not sooner than a failure allows.
-            Ok(Followed::Relist) if self.is_waiting() || self.relisting => {}
-            Ok(Followed::Relist) => {
-                let begun = self.begun.unwrap_or_else(Instant::now);
-                self.relisting = true;
-                self.due = self.due.min(begun + self.patience());
-            }
+            Ok(Followed::Relist) => self.relist_soon(),
             // While it is failing already, its watches end one after the other: that is no further failure.
             Ok(Followed::Failed(error)) if self.is_waiting() => {
                 if let Some(asked) = error.retry_after {
@@ -244,16 +253,27 @@ impl Polled {
         }
     }
 
+    /// Something of it is to be read again, but not sooner than a failure allows.
+    fn relist_soon(&mut self) {
+        if !self.is_waiting() && self.relist_due.is_none() {
+            let begun = self.begun.unwrap_or_else(Instant::now);
+            self.relist_due = Some(begun + self.patience());
+        }
+    }
+
     /// Lets the source do what is due between polls; when there is something to do again.
     pub(super) fn tend(&mut self, now: Instant) -> Instant {
         if self.is_waiting() {
             return self.due;
         }
-        let Tended { next, changed } = guarded(|| self.source.tend(now)).unwrap_or_default();
+        let Tended { next, changed, relist } = guarded(|| self.source.tend(now)).unwrap_or_default();
         self.changed |= changed;
+        if relist {
+            self.relist_soon();
+        }
         // While a trial goes on, parts wait: the whole comes first.
         let mend_due = self.mend_due.filter(|_| !self.is_failing());
-        [next, self.trial, mend_due].into_iter().flatten().fold(self.due, Instant::min)
+        [next, self.trial, self.relist_due, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
     /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.
@@ -270,6 +290,7 @@ impl Polled {
         self.trial = None;
         let now = Instant::now();
         self.due = now + wait;
+        self.relist_due = None;
         self.status.up = false;
         let scopes = self.source.scopes().into_iter();
         self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();

@@ -131,6 +131,20 @@ impl Snapshot {
         })
     }
 
+    /// The state of the Secret that has a token or an error at the place with these location labels: it is another one after
+    /// every change.
+    #[must_use]
+    pub fn version_at(&self, location: &str) -> Option<u64> {
+        // Behind the place stand the labels that the configuration adds.
+        let is_there =
+            |held: &str| held.strip_prefix(location).is_some_and(|rest| rest.is_empty() || rest.starts_with(','));
+        let is_at = |secret: &&Arc<SecretObservation>| {
+            secret.tokens.iter().any(|token| is_there(token.location()))
+                || secret.errors.iter().any(|error| is_there(&error.location))
+        };
+        self.secrets.iter().find(is_at).map(|secret| secret.version)
+    }
+
     /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the
     /// detailed families.
     pub fn errors(&self) -> impl Iterator<Item = (&str, Reason)> {
@@ -185,7 +199,7 @@ fn place(secret: &SecretObservation) -> (&str, &str) {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
 
     fn secret(namespace: &str, name: &str, roles: usize) -> Arc<SecretObservation> {
         use base64::Engine as _;
@@ -194,6 +208,7 @@ mod tests {
         let claims = encode(&format!(r#"{{"roles":[{}]}}"#, roles.join(",")));
         let token = format!("{}.{claims}.", encode(r#"{"alg":"none"}"#));
         let data = [("k".into(), DataValue::Plain(token.into()))];
+        let extra = &ExtraLabels::default();
         let view = SecretView {
             namespace,
             name,
@@ -201,12 +216,11 @@ mod tests {
             data: &data,
             logins: Logins::Annotation(None),
             picked: true,
+            extra,
             version: 0,
         };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        Arc::new(
-            Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() }).observe(&view).unwrap(),
-        )
+        Arc::new(Observer::new(Reading::new(ClaimPaths::default(), bounds)).observe(&view).unwrap())
     }
 
     fn status(name: &str) -> SourceStatus {

@@ -75,7 +75,7 @@ fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
     use crate::snapshot::SourceStatus;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -98,10 +98,11 @@ mod tests {
             data: &data,
             logins: Logins::Annotation(None),
             picked: true,
+            extra: &ExtraLabels::default(),
             version: 0,
         };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        let mut observer = Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() });
+        let mut observer = Observer::new(Reading::new(ClaimPaths::default(), bounds));
         let held = [Arc::new(observer.observe(&view).unwrap())];
         let snapshot = Snapshot::assemble([(&SourceStatus::untried("kubernetes"), &held[..])], 0);
         let rows: Vec<_> = snapshot

@@ -3,6 +3,7 @@
 use super::Held;
 use crate::observation::{SecretObservation, TokenError, label_value};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Compares what a source held with what it holds; both are sorted by namespace and name.
 pub fn log_changes(source: &str, before: &Held, now: &Held) {
@@ -38,14 +39,29 @@ fn each_change(before: &Held, now: &Held, mut tell: impl FnMut(Change, &TokenErr
         };
         let old = if order.is_le() { before.next() } else { None };
         let new = if order.is_ge() { now.next() } else { None };
-        let old: &[TokenError] = old.map_or(&[], |secret| &secret.errors);
-        let new: &[TokenError] = new.map_or(&[], |secret| &secret.errors);
-        let is_in = |errors: &[TokenError], error: &TokenError| {
-            errors.iter().any(|other| other.reason == error.reason && other.location == error.location)
-        };
-        new.iter().filter(|error| !is_in(old, error)).for_each(|error| tell(Change::Appeared, error));
-        old.iter().filter(|error| !is_in(new, error)).for_each(|error| tell(Change::Gone, error));
+        for error in errors_not_in(new, old) {
+            tell(Change::Appeared, error);
+        }
+        for error in errors_not_in(old, new) {
+            tell(Change::Gone, error);
+        }
     }
+}
+
+/// The errors of one state of a Secret that another does not have. Labels that the configuration adds may differ.
+fn errors_not_in<'a>(
+    one: Option<&'a Arc<SecretObservation>>,
+    other: Option<&'a Arc<SecretObservation>>,
+) -> impl Iterator<Item = &'a TokenError> {
+    let is_in_other = move |secret: &SecretObservation, error: &TokenError| {
+        let place = secret.extra.cut_off(&error.location);
+        other.is_some_and(|other| {
+            let same =
+                |known: &TokenError| known.reason == error.reason && other.extra.cut_off(&known.location) == place;
+            other.errors.iter().any(same)
+        })
+    };
+    one.into_iter().flat_map(move |secret| secret.errors.iter().filter(move |error| !is_in_other(secret, error)))
 }
 
 fn place(secret: &SecretObservation) -> (&str, &str) {
@@ -55,8 +71,7 @@ fn place(secret: &SecretObservation) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::Reason;
-    use std::sync::Arc;
+    use crate::observation::{ExtraLength, Reason};
 
     fn held(secrets: &[(&str, &[(&str, Reason)])]) -> Held {
         let error = |(location, reason): &(&str, Reason)| TokenError {
@@ -72,6 +87,7 @@ mod tests {
                 errors: errors.iter().map(error).collect(),
                 kept: [].into(),
                 version: 0,
+                extra: ExtraLength::default(),
             })
         };
         secrets.iter().map(secret).collect()

@@ -48,6 +48,14 @@ pub trait Source: Send {
         let _ = seen;
     }
 
+    /// Reads again what its watches asked for, when that need not be all; see [`Followed::Relist`].
+    ///
+    /// # Errors
+    /// As of [`poll`](Self::poll).
+    fn relist(&mut self) -> Result<(), PollError> {
+        self.poll()
+    }
+
     /// How many requests a poll makes, and the watches that start from it: the poller is the more patient for it.
     fn requests_a_poll(&self) -> u32 {
         1
@@ -101,6 +109,8 @@ pub struct Tended {
     pub next: Option<Instant>,
     /// The source holds something else than before.
     pub changed: bool,
+    /// As [`Followed::Relist`].
+    pub relist: bool,
 }
 
 /// What came of an event.
@@ -110,7 +120,7 @@ pub enum Followed {
     Nothing,
     /// The source holds something else than before.
     Changed,
-    /// It has to be polled, now.
+    /// A part of it has to be read again, soon: [`Source::relist`].
     Relist,
     /// It cannot be followed any more, as if a poll had failed.
     Failed(PollError),

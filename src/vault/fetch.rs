@@ -158,7 +158,11 @@ impl Server {
                 301 | 302 | 303 | 307 | 308 => match self.redirected(&response) {
                     Some(next) => url = next,
                     None => {
-                        return Err(self.refused(&url, response.status, "a redirect to another server is not followed"));
+                        return Err(self.refused(
+                            &url,
+                            response.status,
+                            "a redirect to another server is not followed",
+                        ));
                     }
                 },
                 status => return Err(self.refused(&url, status, "expected 200")),

@@ -408,7 +408,7 @@ mod without_end {
         let access = Access::from_kubeconfig(&path, None, &|_| None).unwrap();
         let cluster = Arc::new(Cluster::connect(access, Arc::new(|_, _, _| ())).unwrap());
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        let reading = Reading { claims: ClaimPaths::default(), bounds, logins: [].into() };
+        let reading = Reading::new(ClaimPaths::default(), bounds);
         let source = SecretsSource::new("kubernetes", cluster, vec![], "jwt-exporter/secret-key".into(), reading);
         let begun = Instant::now();
         let error = source.with_timeouts(timeouts, LONG).poll().expect_err("an answer without end has no end");

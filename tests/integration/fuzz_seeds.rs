@@ -17,6 +17,8 @@ mod login;
 mod observation;
 #[path = "../../fuzz/bodies/secret_list.rs"]
 mod secret_list;
+#[path = "../../fuzz/bodies/template.rs"]
+mod template;
 #[path = "../../fuzz/bodies/token.rs"]
 mod token;
 
@@ -24,13 +26,14 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 7] = [
+const TARGETS: [(&str, Run); 8] = [
     ("configuration", configuration::run),
     ("keys", keys::run),
     ("kubeconfig", kubeconfig::run),
     ("login", login::run),
     ("observation", observation::run),
     ("secret_list", secret_list::run),
+    ("template", template::run),
     ("token", token::run),
 ];
 

@@ -167,6 +167,21 @@ fn a_namespace_that_is_lost_keeps_what_it_showed_and_one_that_comes_back_is_read
 }
 
 #[test]
+fn a_namespace_that_goes_while_it_is_watched_is_down_before_the_next_poll() {
+    let plane = require_control_plane!();
+    let scene = Scene::new(plane, 2);
+    scene.namespaces.iter().for_each(|namespace| drop(scene.grant(namespace, &["list", "watch"])));
+    let [stays, goes] = &scene.namespaces[..] else { unreachable!() };
+    let exporter = scene.start("");
+    exporter.wait_for_metrics("watches", |metrics| requests(metrics, &[("verb", "watch"), ("code", "200")]) == 2.0);
+    scene.admin().delete_namespace(goes);
+    let metrics = exporter.wait_for_metrics("it is gone", |metrics| scope_up(metrics, goes) == 0.0);
+    assert_eq!((scope_up(&metrics, stays), shown(&metrics, stays), shown(&metrics, goes)), (1.0, vec![1.0], vec![]));
+    // Each once at the start, and then the one that was emptied.
+    assert_eq!(requests(&metrics, &[("verb", "list"), ("code", "200")]), 2.0);
+}
+
+#[test]
 fn failing_namespaces_are_asked_at_most_once_a_second_in_all() {
     let server = FakeApiServer::start(|request| match request.path() {
         "/api/v1/namespaces/good/secrets" => {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::command::golden::golden;
 use crate::jwt::ClaimPaths;
-use crate::observation::{Bounds, DataValue, Logins, Observer, Reading, SecretObservation, SecretView};
+use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::SourceStatus;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,12 +26,11 @@ fn secret(namespace: &str, name: &str, annotation: Option<&str>, value: String) 
         data: &data,
         logins: Logins::Annotation(None),
         picked: true,
+        extra: &ExtraLabels::default(),
         version: 0,
     };
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
-    Arc::new(
-        Observer::new(Reading { claims: ClaimPaths::default(), bounds, logins: [].into() }).observe(&view).unwrap(),
-    )
+    Arc::new(Observer::new(Reading::new(ClaimPaths::default(), bounds)).observe(&view).unwrap())
 }
 
 fn source(name: &str, failure: Option<&str>) -> SourceStatus {

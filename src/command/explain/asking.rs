@@ -116,6 +116,18 @@ fn listed(cluster: &Cluster, query: Query) -> Result<Option<Held>, RequestError>
     Ok(found)
 }
 
+/// The labels of the namespace, if it matters what they are.
+pub(super) fn namespace_labels(
+    cluster: &Cluster,
+    config: &Config,
+    namespace: &str,
+) -> Option<Result<BTreeMap<String, String>, RequestError>> {
+    config.namespace_selector.as_ref()?;
+    let path = Query::path(&["api", "v1", "namespaces", namespace]).build();
+    let object = cluster.send(&request(Verb::Get, "namespaces", path, None)).and_then(whole);
+    Some(object.map(|object| Held::new(object).map(|held| held.labels).unwrap_or_default()))
+}
+
 fn no_secret(cluster: &Cluster) -> RequestError {
     RequestError::new(Reason::BadAnswer, format!("what {} sent is no Secret", cluster.server()))
 }

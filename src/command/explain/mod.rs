@@ -113,7 +113,8 @@ fn in_cluster(config: &Config, (namespace, name): (&str, &str), now: UnixSeconds
             });
         }
     };
-    let taken = selection::explain(config, (namespace, name), &held, told);
+    let of_namespace = asking::namespace_labels(&cluster, config, namespace);
+    let taken = selection::explain(config, (namespace, name), &held, of_namespace, told);
     let denied: Vec<_> = rights.iter().filter(|right| right.is_denied && right.is_needed).collect();
     if taken.is_some() && !denied.is_empty() {
         told.conclude(format!(
@@ -176,8 +177,17 @@ fn observe(
     named: &str,
 ) -> Option<SecretObservation> {
     let annotation = if named.is_empty() { held.annotation.as_deref() } else { Some(named) };
-    let view =
-        SecretView { namespace, name, annotation, data, logins: Logins::Annotation(None), picked: true, version: 0 };
+    let extra = &config.reading.extra_labels(|key| held.label(key), None);
+    let view = SecretView {
+        namespace,
+        name,
+        annotation,
+        data,
+        logins: Logins::Annotation(None),
+        picked: true,
+        extra,
+        version: 0,
+    };
     Observer::new(config.reading.clone()).observe(&view)
 }
 

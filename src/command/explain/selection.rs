@@ -3,7 +3,8 @@
 use super::Explanation;
 use super::asking::Held;
 use crate::config::Config;
-use crate::kubernetes::{LabelSelector, NamespacePattern};
+use crate::kubernetes::{LabelSelector, NamespacePattern, RequestError};
+use std::collections::BTreeMap;
 
 /// Tells everything that speaks for or against the Secret. If it is taken: the data keys that the configuration names, which
 /// are none if it names none.
@@ -11,8 +12,14 @@ pub(super) fn explain(
     config: &Config,
     (namespace, name): (&str, &str),
     held: &Held,
+    of_namespace: Option<Result<BTreeMap<String, String>, RequestError>>,
     told: &mut Explanation,
 ) -> Option<Vec<String>> {
+    if config.shard.is_some_and(|shard| !shard.owns(namespace, name)) {
+        told.say("  not taken: by `shard` it is another process's");
+        told.conclude("it belongs to another shard");
+        return None;
+    }
     if let Some(named) = config.secrets.iter().find(|named| named.namespace == namespace && named.name == name) {
         told.say("  taken: `secrets:` names it");
         return Some(named.keys.clone());
@@ -34,6 +41,19 @@ pub(super) fn explain(
     if let Some(pattern) = config.exclude_namespaces.iter().find(|pattern| pattern.matches(namespace)) {
         let pattern = NamespacePattern::as_str(pattern);
         against(format!("`exclude_namespaces` has {pattern}"), "its namespace is excluded");
+    }
+    if let (Some(selector), Some(labels)) = (&config.namespace_selector, of_namespace) {
+        match labels {
+            Ok(labels) if selector.matches(|key| labels.get(key).map(String::as_str)) => {}
+            Ok(_) => against(
+                format!("`namespace_selector` wants {selector}, and the labels of the namespace do not match"),
+                "`namespace_selector` leaves its namespace out",
+            ),
+            Err(error) => against(
+                format!("whether `namespace_selector` takes its namespace is not known: {error}"),
+                "the labels of its namespace are not known",
+            ),
+        }
     }
     let field = |field: &str| match field {
         "metadata.name" => name,

@@ -199,8 +199,9 @@ impl FilesSource {
             let detail = format!("{more} more files that patterns lead to cannot be read than are told");
             errors.entry("/".to_owned()).or_default().push((Reason::Unreadable, detail));
         }
+        let extra = self.observer.reading().extra_labels(|_| None, None);
         for (name, errors) in errors {
-            let broken = SecretObservation::broken(&name, errors);
+            let broken = SecretObservation::broken(&name, errors, &extra);
             let before = self.held.binary_search_by(|known| (*known.name).cmp(&*name)).ok();
             let before = before.and_then(|at| self.held.get(at)).filter(|before| ***before == broken);
             let broken = before.map_or_else(|| Arc::new(broken), Arc::clone);
@@ -247,6 +248,6 @@ impl Source for FilesSource {
             });
             self.look_later(begun.elapsed());
         }
-        Tended { next: self.next_look, changed }
+        Tended { next: self.next_look, changed, relist: false }
     }
 }

@@ -16,7 +16,7 @@ fn token(expires: u32) -> String {
 fn with_links(folder: &Path, patterns: &[&str], links: Links) -> FilesSource {
     let globs = patterns.iter().map(|pattern| FileGlob::parse(&format!("{}/{pattern}", folder.display())).unwrap());
     let bounds = Bounds { max_tokens_per_secret: 4, max_series_per_token: 100 };
-    FilesSource::new(globs.collect(), links, true, Reading { claims: ClaimPaths::default(), bounds, logins: [].into() })
+    FilesSource::new(globs.collect(), links, true, Reading::new(ClaimPaths::default(), bounds))
 }
 
 fn source(folder: &Path, patterns: &[&str]) -> FilesSource {
@@ -62,7 +62,7 @@ fn poll(source: &mut FilesSource, folder: &Path) -> Vec<String> {
 fn look(source: &mut FilesSource) -> bool {
     let due = source.next_look.expect("a look is due after a poll");
     let begun = Instant::now();
-    let Tended { next, changed } = source.tend(due);
+    let Tended { next, changed, .. } = source.tend(due);
     assert!(next.is_some_and(|next| next >= begun + LOOK_EVERY));
     changed
 }
@@ -332,7 +332,7 @@ fn without_watch_there_are_only_polls() {
     let mut source = source(folder.path(), &["t"]);
     source.watch = false;
     source.poll().unwrap();
-    let Tended { next, changed } = source.tend(Instant::now() + Duration::from_secs(3600));
+    let Tended { next, changed, .. } = source.tend(Instant::now() + Duration::from_secs(3600));
     assert_eq!((next, changed), (None, false));
 }
 

@@ -119,10 +119,12 @@ impl ManifestsSource {
         let picked = self.selectors.iter().any(|selector| selector.matches(|key| secret.label(key)));
         let annotation = secret.annotation(&self.annotation_key).map(str::to_owned);
         let login = secret.annotation(LOGIN_ANNOTATION).map(str::to_owned);
+        // Of namespaces the files say nothing.
+        let extra = self.observer.reading().extra_labels(|key| secret.label(key), None);
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
         let data = secret.into_data();
         let mut hasher = DefaultHasher::new();
-        (&annotation, &login, picked).hash(&mut hasher);
+        (&annotation, &login, picked, extra.as_str()).hash(&mut hasher);
         for (key, value) in &data {
             let (is_base64, bytes) = match value {
                 DataValue::Base64(text) => (true, text.as_bytes()),
@@ -144,6 +146,7 @@ impl ManifestsSource {
             data: &data,
             logins: Logins::Annotation(login.as_deref()),
             picked,
+            extra: &extra,
             version,
         };
         self.observer.observe(&view).map(Arc::new)
@@ -168,7 +171,9 @@ impl Source for ManifestsSource {
         self.files.tell_outside(&listing);
         self.repeated = found.repeated;
         // Files have no namespace, and so come first.
-        let files = listing.errors.into_iter().map(|(path, errors)| Arc::new(SecretObservation::broken(&path, errors)));
+        let extra = self.observer.reading().extra_labels(|_| None, None);
+        let broken = |(path, errors): (String, _)| Arc::new(SecretObservation::broken(&path, errors, &extra));
+        let files = listing.errors.into_iter().map(broken);
         self.held = files.chain(found.secrets.into_values().flatten()).collect();
         Ok(())
     }
@@ -187,7 +192,7 @@ mod tests {
     fn source(folder: &Path, patterns: &[&str], selector: &str) -> ManifestsSource {
         let globs = patterns.iter().map(|pattern| FileGlob::parse(&format!("{}/{pattern}", folder.display())).unwrap());
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-        let reading = Reading { claims: ClaimPaths::default(), bounds, logins: [].into() };
+        let reading = Reading::new(ClaimPaths::default(), bounds);
         let selectors = LabelSelector::parse(selector).unwrap().into_iter().collect();
         ManifestsSource::new(globs.collect(), Links::Inside, selectors, "keys".into(), reading)
     }

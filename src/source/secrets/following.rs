@@ -7,9 +7,33 @@ use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Reason, RequestError};
 use crate::source::{Followed, PollError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A namespace that goes takes its Secrets and Roles with it, within seconds, and an open watch says nothing of that. One whose
+/// last Secret was deleted so long ago is listed once more.
+const EMPTIED_FOR: Duration = Duration::from_secs(10);
 
 impl SecretsSource {
+    /// Whether a namespace has to be listed that may be gone, and when that is to be asked again.
+    pub(super) fn look_after_emptied(&mut self, now: Instant) -> (bool, Option<Instant>) {
+        let (mut relist, mut next) = (false, None);
+        for at in 0..self.scopes.len() {
+            let Some(scope) = self.scopes.get_mut(at) else { continue };
+            let Some(due) = scope.emptied.map(|emptied| emptied + EMPTIED_FOR) else { continue };
+            if due > now {
+                next = Some(next.map_or(due, |next: Instant| next.min(due)));
+                continue;
+            }
+            scope.emptied = None;
+            let is_empty = scope.namespace.as_ref().is_some_and(|name| !self.holdings.has_namespace(name));
+            for stream in self.streams.iter_mut().filter(|stream| is_empty && stream.scope == at) {
+                stream.wants_list = true;
+                relist = true;
+            }
+        }
+        (relist, next)
+    }
+
     pub(super) fn line(&mut self, number: usize, line: &[u8]) -> Followed {
         let event = match WatchEvent::read(line) {
             Ok(event) => event,
@@ -50,11 +74,17 @@ impl SecretsSource {
         let (namespace, name) = (&*secret.namespace, &*secret.name);
         let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
         let changed = if let Some(named) = named.filter(|named| deleted || !named.is(namespace, name)) {
-            named.is(namespace, name) && self.holdings.put(brought_by, named.missing())
-        } else if named.is_none() && self.selection.passes_over(namespace, name) {
+            let missing = named.missing(&self.extra_labels_of_unknown(namespace));
+            named.is(namespace, name) && self.holdings.put(brought_by, missing)
+        } else if named.is_none() && self.passes_over(namespace, name) {
             false
         } else if deleted {
-            self.holdings.remove(brought_by, namespace, name)
+            let removed = self.holdings.remove(brought_by, namespace, name);
+            let is_empty = removed && !self.holdings.has_namespace(namespace);
+            if let Some(scope) = self.scopes.get_mut(scope).filter(|scope| is_empty && scope.namespace.is_some()) {
+                scope.emptied = Some(Instant::now());
+            }
+            removed
         } else {
             match self.observe(&secret, scope, &selector) {
                 Ok(Some(observation)) => self.holdings.put(brought_by, observation),
@@ -90,14 +120,15 @@ impl SecretsSource {
                 // That it may not be listed either was said, and is tried again.
                 return Followed::Nothing;
             }
-            let from_cache = stream.from_cache;
+            // A list from a cache has nothing that brings it up to date now.
+            stream.wants_list = stream.from_cache;
+            let wants_list = stream.wants_list;
             stream.told_denied = true;
             if !told {
                 let why = if denied { "watching is not allowed" } else { "the server cannot watch a single Secret" };
                 log::info!("{}: changes show at the next poll only, since {why}: {error}", self.name);
             }
-            // A list from a cache has nothing that brings it up to date now.
-            return if from_cache { Followed::Relist } else { Followed::Nothing };
+            return if wants_list { Followed::Relist } else { Followed::Nothing };
         }
         stream.state = State::Idle;
         Followed::Failed(PollError::from(error.clone()))
@@ -124,8 +155,8 @@ impl SecretsSource {
                 return Followed::Nothing;
             }
             stream.state = State::Idle;
+            stream.wants_list = true;
         }
-        self.distrust_cache = true;
         Followed::Relist
     }
 }

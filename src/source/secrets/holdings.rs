@@ -99,6 +99,41 @@ impl Holdings {
         }
     }
 
+    /// Where the Secrets of a namespace stand.
+    fn of_namespace(&self, namespace: &str) -> std::ops::Range<usize> {
+        let start = self.held.partition_point(|known| &*known.namespace < namespace);
+        let end = self.held.partition_point(|known| &*known.namespace <= namespace);
+        start..end
+    }
+
+    /// Whether anything of a namespace is held.
+    pub(super) fn has_namespace(&self, namespace: &str) -> bool {
+        !self.of_namespace(namespace).is_empty()
+    }
+
+    /// A namespace gives other labels to its tokens. Whether something changed.
+    pub(super) fn relabel(&mut self, namespace: &str, labels: &str) -> bool {
+        let range = self.of_namespace(namespace);
+        let changed = !range.is_empty();
+        for secret in self.held.get_mut(range).unwrap_or_default() {
+            *secret = Arc::new(secret.with_namespace_labels(labels));
+        }
+        changed
+    }
+
+    /// A namespace is looked at no more, but for Secrets with these names. Whether something changed.
+    pub(super) fn leave_namespace(&mut self, namespace: &str, stays: impl Fn(&str) -> bool) -> bool {
+        let mut changed = false;
+        for at in self.of_namespace(namespace).rev() {
+            if self.held.get(at).is_some_and(|secret| !stays(&secret.name)) {
+                self.held.remove(at);
+                self.selectors.remove(at);
+                changed = true;
+            }
+        }
+        changed
+    }
+
     /// A stream saw that it no longer matches the Secret, or that it has nothing to show. Whether something changed.
     pub(super) fn remove(&mut self, selector: usize, namespace: &str, name: &str) -> bool {
         let Ok(at) = self.find(namespace, name) else { return false };
@@ -116,9 +151,10 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::ExtraLength;
 
     fn secret(name: &str, version: u64) -> Arc<SecretObservation> {
-        let (tokens, errors) = ([].into(), [].into());
+        let (tokens, errors, extra) = ([].into(), [].into(), ExtraLength::default());
         Arc::new(SecretObservation {
             namespace: "ns".into(),
             name: name.into(),
@@ -126,6 +162,7 @@ mod tests {
             errors,
             kept: [].into(),
             version,
+            extra,
         })
     }
 

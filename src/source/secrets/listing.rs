@@ -1,4 +1,4 @@
-//! One list of Secrets, read to its end.
+//! One list, read to its end.
 
 use crate::kubernetes::list::{ListError, read_list};
 use crate::kubernetes::object::ObjectError;
@@ -47,6 +47,7 @@ pub(super) enum Freshness {
 /// Where to list what, and how long it may take.
 pub(super) struct Listing<'a> {
     pub(super) cluster: &'a Cluster,
+    pub(super) resource: &'static str,
     /// What is listed.
     pub(super) query: Query,
     pub(super) timeouts: ListTimeouts,
@@ -111,7 +112,8 @@ impl Listing<'_> {
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let message = format!(
-                "list secrets at {}: not at its end after {} s; are there very many, or is the server slow?",
+                "list {} at {}: not at its end after {} s; are there very many, or is the server slow?",
+                self.resource,
                 self.cluster.server(),
                 self.timeouts.poll.as_secs()
             );
@@ -129,7 +131,7 @@ impl Listing<'_> {
         let longest = if *freshness == Freshness::Newest { self.timeouts.page } else { self.timeouts.poll };
         let request = ApiRequest {
             verb: Verb::List,
-            resource: "secrets",
+            resource: self.resource,
             path: query.build(),
             body: None,
             deadline: Some(longest.min(left)),

@@ -9,36 +9,44 @@
 //! | `watching` | the thread that reads one watch |
 //! | `following` | what becomes of what a watch says |
 //! | `stream` | where one selector in one place stands between the two |
+//! | `namespaces` | what is known of namespaces, if anything is asked of them |
+//! | `following_namespaces` | how they are read and followed, and what becomes of their Secrets |
+//! | `shard` | which of several exporters a Secret belongs to |
 //! | `holdings` | what is held, and by which selectors |
 //!
 //! A Secret that did not change since the last list is carried over by its resource version, its values unread. A watch
 //! that ends is opened again from where it was. If it cannot be opened, the source has failed: the next poll, which lists,
 //! starts everything anew. So there is one way to recover, and while the server is away one request at a time. A namespace
-//! that alone is forbidden or gone keeps what it had, and is tried again by itself.
+//! that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is too old is listed alone.
 
 mod following;
+mod following_namespaces;
 mod holdings;
 mod listing;
 #[cfg(test)]
 mod model_tests;
 mod named;
+mod namespaces;
 mod relist;
 mod scope;
+mod shard;
 mod stream;
 mod watching;
 
 pub use listing::ListTimeouts;
 pub use named::NamedSecret;
 pub use scope::Selection;
+pub use shard::Shard;
 pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 
 use super::{Fault, Followed, Held, PollError, Source, Stopper, Tended};
-use crate::kubernetes::object::{ObjectError, SecretObject};
+use crate::kubernetes::object::{Labels, ObjectError, SecretObject};
 use crate::kubernetes::{Cluster, Reason, RequestError};
-use crate::observation::{Logins, Observer, Reading, SecretObservation, SecretView};
+use crate::observation::{ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
 use named::ANY_MOMENT;
+use namespaces::{NAMESPACES, Namespaces};
 use scope::Scope;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,8 +75,10 @@ pub struct SecretsSource {
     /// Each selector in each place, place by place.
     streams: Vec<Stream>,
     holdings: Holdings,
-    /// The next list must show the newest state.
-    distrust_cache: bool,
+    /// `None`: nothing is asked of namespaces, and they are not read.
+    namespaces: Option<Namespaces>,
+    /// The list of a namespace that came to be chosen has failed: the next poll lists everything.
+    awaits_poll: bool,
     trusted_until: Option<Instant>,
     /// Objects that lists brought.
     seen: Arc<AtomicUsize>,
@@ -98,7 +108,8 @@ impl SecretsSource {
             scopes: Vec::new(),
             streams: Vec::new(),
             holdings: Holdings::default(),
-            distrust_cache: false,
+            namespaces: None,
+            awaits_poll: false,
             trusted_until: None,
             seen: Arc::default(),
         };
@@ -107,7 +118,11 @@ impl SecretsSource {
 
     /// With another selection of Secrets. To be called before [`with_watches`](Self::with_watches).
     #[must_use]
-    pub fn with_selection(mut self, selection: Selection) -> Self {
+    pub fn with_selection(mut self, mut selection: Selection) -> Self {
+        if let Some(shard) = selection.shard {
+            selection.secrets.retain(|named| shard.owns(&named.namespace, &named.name));
+        }
+        self.namespaces = Namespaces::new(&selection, &self.observer.reading().namespace_labels);
         self.scopes = Scope::all(&selection);
         let every = [String::new()];
         let selectors =
@@ -129,6 +144,9 @@ impl SecretsSource {
         self.notify = Some(notify);
         for stream in self.streams.iter_mut().take(MOST_WATCHES) {
             stream.state = State::Idle;
+        }
+        if let Some(namespaces) = &mut self.namespaces {
+            namespaces.allow_watch();
         }
         if self.streams.len() > MOST_WATCHES {
             let (name, all) = (&self.name, self.streams.len());
@@ -155,7 +173,7 @@ impl SecretsSource {
     ) -> Result<Option<Arc<SecretObservation>>, ObjectError> {
         self.seen.fetch_add(1, Ordering::Relaxed);
         let named = self.scopes.get(scope).and_then(|scope| scope.named.as_ref());
-        if named.is_none() && self.selection.passes_over(&secret.namespace, &secret.name) {
+        if named.is_none() && self.passes_over(&secret.namespace, &secret.name) {
             return Ok(None);
         }
         let logins = named.map(|named| named.logins.clone()).unwrap_or_default();
@@ -166,6 +184,9 @@ impl SecretsSource {
         if let Some(known) = known.filter(|known| known.version == secret.version) {
             return Ok(Some(Arc::clone(known)));
         }
+        let labels =
+            if self.observer.reading().secret_labels.is_empty() { Labels::default() } else { secret.labels()? };
+        let extra = self.extra_labels(&labels, &secret.namespace);
         let mut data = Vec::new();
         secret.data(&mut data)?;
         let view = SecretView {
@@ -175,25 +196,58 @@ impl SecretsSource {
             data: &data,
             logins: Logins::named_or(&logins, secret.login.as_deref()),
             picked,
+            extra: &extra,
             version: secret.version,
         };
         Ok(self.observer.observe(&view).map(Arc::new))
     }
 
+    /// Whether a Secret that a list or watch of a collection brings is not to be looked at.
+    fn passes_over(&self, namespace: &str, name: &str) -> bool {
+        self.selection.passes_over(namespace, name)
+            || self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.is_chosen(namespace))
+    }
+
+    /// The labels that the configuration adds to the samples of a Secret.
+    fn extra_labels(&self, of_secret: &Labels<'_>, namespace: &str) -> ExtraLabels {
+        let of_namespace = self.namespaces.as_ref().map(|namespaces| namespaces.labels_of(namespace));
+        self.observer.reading().extra_labels(|key| of_secret.get(key), of_namespace)
+    }
+
+    /// The same for a Secret that cannot be had.
+    fn extra_labels_of_unknown(&self, namespace: &str) -> ExtraLabels {
+        self.extra_labels(&Labels::default(), namespace)
+    }
+
+    fn stream_mut(&mut self, number: usize) -> Option<&mut Stream> {
+        match &mut self.namespaces {
+            Some(namespaces) if number == NAMESPACES => Some(&mut namespaces.stream),
+            _ => self.streams.get_mut(number),
+        }
+    }
+
     /// Opens the watch of a stream, from where the stream is.
     fn open(&mut self, number: usize, now: Instant) {
-        let (Some(notify), Some(stream)) = (&self.notify, self.streams.get_mut(number)) else { return };
-        let Some(scope) = self.scopes.get(stream.scope) else { return };
+        let Some(notify) = self.notify.clone() else { return };
+        let (resource, query, stream) = match &mut self.namespaces {
+            Some(namespaces) if number == NAMESPACES => ("namespaces", namespaces.query(), &mut namespaces.stream),
+            _ => {
+                let Some(stream) = self.streams.get_mut(number) else { return };
+                let Some(scope) = self.scopes.get(stream.scope) else { return };
+                ("secrets", scope.query(&stream.selector), stream)
+            }
+        };
         let (opening, cancelled) = stream.open(now);
         let watch = Watch {
             cluster: Arc::clone(&self.cluster),
-            query: scope.query(&stream.selector),
+            resource,
+            query,
             position: stream.position.clone(),
             silence: self.silence,
             stream: number,
             opening,
             cancelled,
-            notify: Arc::clone(notify),
+            notify,
         };
         if let Err(error) = watch.start() {
             log::error!("{}: no thread for a watch: {error}; tried again at the next poll", self.name);
@@ -212,8 +266,22 @@ impl Source for SecretsSource {
     }
 
     fn poll(&mut self) -> Result<(), PollError> {
-        let all_failed = self.relist(|_| true)?;
-        self.distrust_cache = false;
+        // Those that have come to be chosen are listed with all others.
+        self.read_namespaces()?;
+        let all_failed = self.list_places(|_, _| true)?;
+        self.awaits_poll = false;
+        all_failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn relist(&mut self) -> Result<(), PollError> {
+        let wants_list = |stream: &Stream| stream.wants_list;
+        let mut joined = Vec::new();
+        if self.namespaces.as_ref().is_some_and(|namespaces| wants_list(&namespaces.stream)) {
+            joined = self.read_namespaces()?;
+        }
+        let scopes: Vec<usize> = self.streams.iter().filter(|s| wants_list(s)).map(|stream| stream.scope).collect();
+        let all_failed = self.list_places(|at, _| scopes.contains(&at))?;
+        self.list_joined(&joined)?;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -234,22 +302,28 @@ impl Source for SecretsSource {
             let error = PollError::from(scope.failure.clone()?);
             Some(Fault { error, is_shown: scope.named.is_some() })
         };
-        self.scopes.iter().filter_map(fault).collect()
+        let of_namespaces = self.namespaces.iter().flat_map(|namespaces| &namespaces.failures);
+        let of_namespaces = of_namespaces.map(|error| Fault { error: error.clone().into(), is_shown: false });
+        self.scopes.iter().filter_map(fault).chain(of_namespaces).collect()
     }
 
     fn mend(&mut self) -> Result<(), PollError> {
-        self.relist(|scope| scope.failure.is_some())?;
+        if self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.failures.is_empty()) {
+            self.read_namespaces()?;
+        }
+        self.list_places(|_, scope| scope.failure.is_some())?;
         Ok(())
     }
 
     fn requests_a_poll(&self) -> u32 {
-        u32::try_from(self.streams.len()).unwrap_or(u32::MAX).saturating_mul(2)
+        let of_namespaces = self.namespaces.as_ref().map_or(0, Namespaces::requests_a_poll);
+        u32::try_from(self.streams.len() * 2 + of_namespaces).unwrap_or(u32::MAX)
     }
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let StreamEvent { stream: number, opening, what } = event;
-        let watches = self.streams.len().min(MOST_WATCHES);
-        let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.opening == opening) else {
+        let watches = self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some());
+        let Some(stream) = self.stream_mut(number).filter(|stream| stream.opening == opening) else {
             return Followed::Nothing;
         };
         if !matches!(stream.state, State::Opening | State::Open) {
@@ -259,16 +333,21 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
-                let named = self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some());
-                // That of a Secret may be refused after this.
-                stream.told_denied &= named;
+                let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
+                let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
+                if let Some(stream) = self.stream_mut(number).filter(|_| !named) {
+                    // That of a Secret may be refused after this.
+                    stream.told_denied = false;
+                }
                 self.trusted_until = Some(Instant::now() + TRUST);
-                if named && stream.position == ANY_MOMENT { self.get_again(number) } else { Followed::Nothing }
+                if named && from_any { self.get_again(number) } else { Followed::Nothing }
             }
             StreamNews::Ended => {
                 stream.pause(Instant::now(), watches);
                 Followed::Nothing
             }
+            StreamNews::Line(line) if number == NAMESPACES => self.namespace_line(&line),
+            StreamNews::Failed(error) if number == NAMESPACES => self.namespaces_failed(&error),
             StreamNews::Line(line) => self.line(number, &line),
             StreamNews::Failed(error) => self.failed(number, &error),
         }
@@ -285,10 +364,11 @@ impl Source for SecretsSource {
 
     fn tend(&mut self, now: Instant) -> Tended {
         let trusted = self.trusted_until.is_some_and(|until| now < until);
-        let mut opening = self.streams.iter().any(|stream| stream.state == State::Opening);
+        let of_namespaces = self.namespaces.as_ref().map(|namespaces| &namespaces.stream);
+        let mut opening = self.streams.iter().chain(of_namespaces).any(|stream| stream.state == State::Opening);
         let mut next: Option<Instant> = None;
-        for number in 0..self.streams.len() {
-            let Some(State::Paused { until }) = self.streams.get(number).map(|stream| stream.state) else { continue };
+        for number in (0..self.streams.len()).chain([NAMESPACES]) {
+            let Some(State::Paused { until }) = self.stream_mut(number).map(|stream| stream.state) else { continue };
             // One tries whether the server is there; the others follow when it was accepted.
             if until <= now && (trusted || !opening) {
                 opening = true;
@@ -297,7 +377,9 @@ impl Source for SecretsSource {
                 next = Some(next.map_or(until, |next| next.min(until)));
             }
         }
-        Tended { next, changed: false }
+        let (relist, looked_at) = self.look_after_emptied(now);
+        let next = next.into_iter().chain(looked_at).min();
+        Tended { next, changed: false, relist }
     }
 }
 

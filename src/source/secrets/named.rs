@@ -5,8 +5,8 @@ use super::SecretsSource;
 use super::scope::Scope;
 use crate::kubernetes::list::MAX_OBJECT_BYTES;
 use crate::kubernetes::object::{SecretObject, UNORDERED};
-use crate::kubernetes::{ApiRequest, Reason, RequestError, Verb};
-use crate::observation::{self, LoginName, SecretObservation};
+use crate::kubernetes::{ApiRequest, ApiResponse, Reason, RequestError, Verb};
+use crate::observation::{self, ExtraLabels, LoginName, SecretObservation};
 use crate::source::Followed;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -41,14 +41,20 @@ impl NamedSecret {
     }
 
     /// That there is no such Secret, or that we may not read it.
-    pub(super) fn unread(&self, reason: observation::Reason, detail: &str) -> Arc<SecretObservation> {
+    pub(super) fn unread(
+        &self,
+        reason: observation::Reason,
+        detail: &str,
+        extra: &ExtraLabels,
+    ) -> Arc<SecretObservation> {
         // In no order with the versions of the Secret itself.
         let version = UNORDERED | reason as u64;
-        Arc::new(SecretObservation::unread(&self.namespace, &self.name, &self.keys, (reason, detail), version))
+        let place = (&*self.namespace, &*self.name);
+        Arc::new(SecretObservation::unread(place, &self.keys, (reason, detail), extra, version))
     }
 
-    pub(super) fn missing(&self) -> Arc<SecretObservation> {
-        self.unread(observation::Reason::NotFound, "`secrets` names it, and there is no such Secret")
+    pub(super) fn missing(&self, extra: &ExtraLabels) -> Arc<SecretObservation> {
+        self.unread(observation::Reason::NotFound, "`secrets` names it, and there is no such Secret", extra)
     }
 }
 
@@ -66,35 +72,19 @@ impl SecretsSource {
         let Some((named, path)) = self.scopes.get(at).and_then(Scope::object) else {
             return Err(RequestError::new(Reason::BadStatus, "a place without a Secret was to be read".into()));
         };
-        let left = end.saturating_duration_since(Instant::now());
-        let request = ApiRequest {
-            verb: Verb::Get,
-            resource: "secrets",
-            path,
-            body: None,
-            deadline: Some(self.timeouts.page.min(left)),
-            per_read: self.timeouts.per_read,
-        };
-        let response = match self.cluster.send(&request) {
-            Ok(response) => response,
+        let (object, response) = match self.get_object("secrets", path, end) {
+            Ok(read) => read,
             Err(error) => {
+                let extra = self.extra_labels_of_unknown(&named.namespace);
                 return match error.reason() {
-                    Reason::NotFound => Ok((named.missing(), None)),
+                    Reason::NotFound => Ok((named.missing(&extra), None)),
                     Reason::Forbidden => {
-                        Ok((named.unread(observation::Reason::Forbidden, &error.to_string()), Some(error)))
+                        Ok((named.unread(observation::Reason::Forbidden, &error.to_string(), &extra), Some(error)))
                     }
                     _ => Err(error),
                 };
             }
         };
-        let mut object = Vec::new();
-        let mut bounded = response.take(MAX_OBJECT_BYTES as u64 + 1);
-        let read = bounded.read_to_end(&mut object);
-        let response = bounded.into_inner();
-        read.map_err(|error| response.read_error(error))?;
-        if object.len() > MAX_OBJECT_BYTES {
-            return Err(response.bad_answer(&format!("the object has more than {MAX_OBJECT_BYTES} bytes")));
-        }
         let observation = SecretObject::read(&object, &self.annotation_key)
             .and_then(|secret| self.observe(&secret, at, ""))
             .map_err(|error| response.bad_answer(&error.to_string()))?;
@@ -102,6 +92,36 @@ impl SecretsSource {
             .filter(|observation| named.is(&observation.namespace, &observation.name))
             .map(|observation| (observation, None))
             .ok_or_else(|| response.bad_answer("another object than the one that was asked for"))
+    }
+
+    /// Reads a single object to its end.
+    ///
+    /// # Errors
+    /// Why there is none, or none of a sane size.
+    pub(super) fn get_object(
+        &self,
+        resource: &'static str,
+        path: String,
+        end: Instant,
+    ) -> Result<(Vec<u8>, ApiResponse), RequestError> {
+        let left = end.saturating_duration_since(Instant::now());
+        let request = ApiRequest {
+            verb: Verb::Get,
+            resource,
+            path,
+            body: None,
+            deadline: Some(self.timeouts.page.min(left)),
+            per_read: self.timeouts.per_read,
+        };
+        let mut object = Vec::new();
+        let mut bounded = self.cluster.send(&request)?.take(MAX_OBJECT_BYTES as u64 + 1);
+        let read = bounded.read_to_end(&mut object);
+        let response = bounded.into_inner();
+        read.map_err(|error| response.read_error(error))?;
+        if object.len() > MAX_OBJECT_BYTES {
+            return Err(response.bad_answer(&format!("the object has more than {MAX_OBJECT_BYTES} bytes")));
+        }
+        Ok((object, response))
     }
 
     /// A watch from [`ANY_MOMENT`] has begun: what happened between the last reading and then is told by nobody.

@@ -31,12 +31,15 @@ enum Start {
 
 impl SecretsSource {
     /// Lists the places that are `asked`, takes over what they hold now, and opens the watches that are not open. A place that
-    /// fails alone keeps what it had. If all of them failed, the first of these failures is returned.
+    /// fails alone keeps what it had. If all places there are failed, the first of these failures is returned.
     ///
     /// # Errors
     /// The first failure that is not of one place alone. Then nothing has changed.
-    pub(super) fn relist(&mut self, asked: impl Fn(&Scope) -> bool) -> Result<Option<RequestError>, RequestError> {
-        let asked: Vec<bool> = self.scopes.iter().map(asked).collect();
+    pub(super) fn list_places(
+        &mut self,
+        asked: impl Fn(usize, &Scope) -> bool,
+    ) -> Result<Option<RequestError>, RequestError> {
+        let asked: Vec<bool> = self.scopes.iter().enumerate().map(|(at, scope)| asked(at, scope)).collect();
         let is_asked = |scope: usize| asked.get(scope).copied().unwrap_or_default();
         let Lists { secrets, versions, failures } = self.list(is_asked)?;
         let failure_of = |scope: usize| failures.iter().find(|(failed, _)| *failed == scope).map(|(_, error)| error);
@@ -53,7 +56,7 @@ impl SecretsSource {
 
         // A named Secret that is forbidden is no failure: that is what is to be shown of it.
         let fails = |(at, scope): (usize, &Scope)| scope.named.is_none() && failure_of(at).is_some();
-        let all_failed = self.scopes.iter().enumerate().filter(|(at, _)| is_asked(*at)).all(fails);
+        let all_failed = self.scopes.iter().enumerate().all(fails);
         for (at, scope) in self.scopes.iter_mut().enumerate().filter(|(at, _)| is_asked(*at)) {
             // The failure of the whole poll is told by whoever polled.
             let told = all_failed && failures.first().is_some_and(|(first, _)| *first == at);
@@ -118,7 +121,7 @@ impl SecretsSource {
             let (selector, brought_by, freshness) = (stream.selector.clone(), stream.number, self.freshness(stream));
             let cluster = Arc::clone(&self.cluster);
             let Some(query) = self.scopes.get(at).map(|scope| scope.query(&selector)) else { continue };
-            let listing = Listing { cluster: &cluster, query, timeouts: self.timeouts, end };
+            let listing = Listing { cluster: &cluster, resource: "secrets", query, timeouts: self.timeouts, end };
             let before = lists.secrets.len();
             let version = listing.read(&freshness, |what| {
                 match what {
@@ -137,10 +140,10 @@ impl SecretsSource {
     }
 
     /// How fresh a list of this stream has to be. What is not watched has nobody to bring it up to date.
-    fn freshness(&self, stream: &Stream) -> Freshness {
+    pub(super) fn freshness(&self, stream: &Stream) -> Freshness {
         match stream.state {
             State::Polled | State::Denied => Freshness::Newest,
-            _ if self.distrust_cache => Freshness::Newest,
+            _ if stream.wants_list => Freshness::Newest,
             _ if stream.position.is_empty() => Freshness::Cached,
             _ => Freshness::CachedNotBefore(stream.position.clone()),
         }

@@ -1,7 +1,8 @@
 //! Where streams look: the whole cluster, or one namespace of those that the configuration names.
 
+use super::Shard;
 use super::named::NamedSecret;
-use crate::kubernetes::{FieldSelector, NamespacePattern, Query, Reason, RequestError};
+use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern, Query, Reason, RequestError};
 use crate::log::{Repeated, Telling};
 use crate::observation::SecretObservation;
 use std::sync::Arc;
@@ -16,19 +17,33 @@ pub struct Selection {
     pub namespaces: Vec<String>,
     /// What is in these namespaces is never looked at.
     pub exclude_namespaces: Vec<NamespacePattern>,
+    /// What is in other namespaces of the whole cluster is never looked at.
+    pub namespace_selector: Option<LabelSelector>,
     /// Secrets that are read by their names, whatever their labels and their namespaces.
     pub secrets: Vec<NamedSecret>,
     /// Nothing is listed: only `secrets` are read.
     pub only_named: bool,
     /// Further requirements, which the API server checks.
     pub field_selector: FieldSelector,
+    /// Secrets of other shards are never looked at, be they listed or named.
+    pub shard: Option<Shard>,
 }
 
 impl Selection {
-    /// Whether a Secret that a list or watch brings is not to be looked at: its namespace is excluded, or it has a place of its
-    /// own, where the data keys are named.
+    /// Whether a Secret that a list or watch brings is not to be looked at: it is another shard's, its namespace is excluded, or
+    /// it has a place of its own, where the data keys are named.
     pub(super) fn passes_over(&self, namespace: &str, name: &str) -> bool {
-        self.names(namespace, name) || self.exclude_namespaces.iter().any(|pattern| pattern.matches(namespace))
+        !self.owns(namespace, name) || self.names(namespace, name) || self.excludes(namespace)
+    }
+
+    /// Whether a Secret is one of this shard.
+    pub(super) fn owns(&self, namespace: &str, name: &str) -> bool {
+        self.shard.is_none_or(|shard| shard.owns(namespace, name))
+    }
+
+    /// Whether a namespace is one of `exclude_namespaces`.
+    pub(super) fn excludes(&self, namespace: &str) -> bool {
+        self.exclude_namespaces.iter().any(|pattern| pattern.matches(namespace))
     }
 
     /// Whether a Secret is one of `secrets`.
@@ -48,17 +63,23 @@ pub(super) struct Scope {
     field_selector: FieldSelector,
     /// Why it could not be listed at the last try, though others could.
     pub(super) failure: Option<RequestError>,
+    /// When its last Secret was deleted, until it has been listed again: perhaps the namespace goes.
+    pub(super) emptied: Option<Instant>,
     failing: Repeated,
 }
 
 impl Scope {
     fn new(namespace: Option<&str>, field_selector: FieldSelector) -> Self {
-        let path = match namespace {
-            None => Query::path(&["api", "v1", "secrets"]),
-            Some(namespace) => Query::path(&["api", "v1", "namespaces", namespace, "secrets"]),
-        };
-        let (namespace, path) = (namespace.map(Arc::from), path.build());
-        Self { namespace, named: None, path, field_selector, failure: None, failing: Repeated::default() }
+        let (namespace, path) = (namespace.map(Arc::from), path_of(namespace));
+        Self {
+            namespace,
+            named: None,
+            path,
+            field_selector,
+            failure: None,
+            emptied: None,
+            failing: Repeated::default(),
+        }
     }
 
     fn of_secret(named: &NamedSecret) -> Self {
@@ -89,6 +110,13 @@ impl Scope {
         Query::new(&self.path).with_some("labelSelector", selector).with_some("fieldSelector", fields)
     }
 
+    /// The same in a single namespace.
+    pub(super) fn query_in(&self, namespace: &str, selector: &str) -> Query {
+        let fields = self.field_selector.as_str();
+        let path = path_of(Some(namespace));
+        Query::new(&path).with_some("labelSelector", selector).with_some("fieldSelector", fields)
+    }
+
     /// The Secret that has a place of its own here, and where it is read.
     pub(super) fn object(&self) -> Option<(NamedSecret, String)> {
         let named = self.named.clone()?;
@@ -106,6 +134,7 @@ impl Scope {
 
     /// Keeps in mind how the last try ended, and says so if it is to be `told`: the first failure, the sum of many, the end.
     pub(super) fn tried(&mut self, source: &str, failure: Option<RequestError>, told: bool) {
+        self.emptied = None;
         let place = self.namespace.as_deref().unwrap_or_default();
         let now = Instant::now();
         match &failure {
@@ -138,9 +167,19 @@ impl Scope {
     }
 }
 
+/// Of the Secrets of a namespace, or of all.
+fn path_of(namespace: Option<&str>) -> String {
+    match namespace {
+        None => Query::path(&["api", "v1", "secrets"]),
+        Some(namespace) => Query::path(&["api", "v1", "namespaces", namespace, "secrets"]),
+    }
+    .build()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::ExtraLabels;
 
     fn queries(namespaces: &[&str]) -> Vec<String> {
         let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
@@ -180,7 +219,7 @@ mod tests {
         let [own, cluster] = &scopes[..] else { panic!("{} places", scopes.len()) };
         assert_eq!(own.object().unwrap().1, "/api/v1/namespaces/n/secrets/s");
         assert_eq!(own.query("").build(), "/api/v1/namespaces/n/secrets?fieldSelector=metadata.name%3Ds");
-        let found = selection.secrets[0].missing();
+        let found = selection.secrets[0].missing(&ExtraLabels::default());
         assert!(own.holds(&found, true) && !cluster.holds(&found, true) && cluster.holds(&found, false));
         assert!(
             selection.passes_over("n", "s") && !selection.passes_over("n", "t") && !selection.passes_over("m", "s")

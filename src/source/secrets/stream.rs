@@ -44,6 +44,8 @@ pub(super) struct Stream {
     pub(super) listed_at: u64,
     /// The last list came from the API server's watch cache.
     pub(super) from_cache: bool,
+    /// It has to be listed again, from etcd, before it can be followed: the rest of the source has not.
+    pub(super) wants_list: bool,
     /// Counts how often it was opened.
     pub(super) opening: u64,
     /// Tells the thread of the last opening that nobody listens any more.
@@ -64,6 +66,7 @@ impl Stream {
             position: String::new(),
             listed_at: 0,
             from_cache: false,
+            wants_list: false,
             opening: 0,
             cancelled: Arc::default(),
             told_denied: false,
@@ -75,6 +78,7 @@ impl Stream {
     /// Takes over where a list has ended.
     pub(super) fn start_from(&mut self, resource_version: String, from_cache: bool) {
         self.from_cache = from_cache;
+        self.wants_list = false;
         self.listed_at = resource_version.parse().unwrap_or(0);
         self.position = resource_version;
     }

@@ -3,6 +3,7 @@
 //! It holds one event at a time and waits while the poller is busy, so that a flood of events costs the server's memory and
 //! not ours. It changes nothing by itself and tries nothing again: what to do at its end is the poller's to decide.
 
+use super::namespaces::NAMESPACES;
 use crate::kubernetes::watch::{LineError, Lines};
 use crate::kubernetes::{ApiRequest, Cluster, Query, RequestError, Verb};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +22,7 @@ const OPEN_SECONDS: u32 = 3600;
 /// What a watch tells, with the number of its stream and of its opening: what an earlier opening still says is stale.
 #[derive(Debug)]
 pub struct StreamEvent {
-    /// Which of the source's streams.
+    /// Which of the source's streams; the last number there is for that of namespaces.
     pub stream: usize,
     /// Which opening of it.
     pub opening: u64,
@@ -48,6 +49,7 @@ pub type Notify = Arc<dyn Fn(StreamEvent) -> bool + Send + Sync>;
 /// One opening of one stream.
 pub(super) struct Watch {
     pub(super) cluster: Arc<Cluster>,
+    pub(super) resource: &'static str,
     /// What is watched, as a list would ask for it.
     pub(super) query: Query,
     /// The resource version to go on from.
@@ -62,7 +64,8 @@ pub(super) struct Watch {
 impl Watch {
     /// Starts the thread.
     pub(super) fn start(self) -> std::io::Result<()> {
-        thread::Builder::new().name(format!("watch-{}", self.stream)).spawn(move || self.run()).map(|_| ())
+        let name = if self.stream == NAMESPACES { "watch-ns".to_owned() } else { format!("watch-{}", self.stream) };
+        thread::Builder::new().name(name).spawn(move || self.run()).map(|_| ())
     }
 
     fn run(self) {
@@ -95,7 +98,7 @@ impl Watch {
             .build();
         let request = ApiRequest {
             verb: Verb::Watch,
-            resource: "secrets",
+            resource: self.resource,
             path,
             body: None,
             deadline: None,

@@ -11,9 +11,7 @@ use std::fs;
 
 /// Roles of the mount, by name.
 fn roles(namespace: &str, other: &str) -> Vec<(&'static str, serde_json::Value)> {
-    let role = |names: &[&str], namespaces: &[&str], audience: &str| {
-        json!({"bound_service_account_names": names, "bound_service_account_namespaces": namespaces, "audience": audience})
-    };
+    let role = |names: &[&str], namespaces: &[&str], audience: &str| json!({"bound_service_account_names": names, "bound_service_account_namespaces": namespaces, "audience": audience});
     let by_label = |label: &str| {
         json!({"bound_service_account_names": ["*"],
             "bound_service_account_namespace_selector": format!("{{\"matchLabels\":{{\"team\":\"{label}\"}}}}")})
@@ -44,7 +42,10 @@ fn a_live_kubernetes_mount_agrees_with_the_server() {
     let group = "rbac.authorization.k8s.io";
     let rules = json!([{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}]);
-    admin.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", &json!({"metadata": {"name": role}, "rules": rules}));
+    admin.create(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        &json!({"metadata": {"name": role}, "rules": rules}),
+    );
     let subject = json!({"kind": "ServiceAccount", "name": "reviewer", "namespace": namespace});
     let reference = json!({"apiGroup": group, "kind": "ClusterRole", "name": role});
     let binding = json!({"metadata": {"name": role}, "roleRef": reference, "subjects": [subject]});
@@ -61,7 +62,8 @@ fn a_live_kubernetes_mount_agrees_with_the_server() {
         bao.write(&format!("auth/kubernetes/role/{name}"), fields);
     }
     // Our own way in.
-    let policy = crate::support::manifests::text("manifests/examples/vault/policy.hcl").replace("auth/jwt", "auth/kubernetes");
+    let policy =
+        crate::support::manifests::text("manifests/examples/vault/policy.hcl").replace("auth/jwt", "auth/kubernetes");
     bao.write("sys/policies/acl/jwt-exporter", &json!({ "policy": policy }));
     let own = json!({"bound_service_account_names": ["exporter"], "bound_service_account_namespaces": [namespace],
         "audience": "vault", "token_policies": ["jwt-exporter"], "token_no_default_policy": true, "token_ttl": "3s"});
@@ -111,14 +113,21 @@ fn a_live_kubernetes_mount_agrees_with_the_server() {
         for (role, _) in &roles {
             let (status, errors) = bao.login("auth/kubernetes", role, jwt);
             let said = verdict(&metrics, secret, "live", role).unwrap();
-            assert_eq!(said == "accepted", status == 200, "{secret} {role}: said {said}, and the server {status} {errors}");
+            assert_eq!(
+                said == "accepted",
+                status == 200,
+                "{secret} {role}: said {said}, and the server {status} {errors}"
+            );
         }
     }
     let said = |secret, role| verdict(&metrics, secret, "live", role).unwrap();
     assert_eq!(said("plain", "vault-only"), "audience_mismatch");
     assert_eq!(said("stranger", "app"), "name_not_allowed");
     assert_eq!(said("plain", "elsewhere"), "namespace_not_allowed");
-    assert_eq!((said("for-vault", "red"), said("for-vault", "blue")), ("accepted".into(), "namespace_not_allowed".into()));
+    assert_eq!(
+        (said("for-vault", "red"), said("for-vault", "blue")),
+        ("accepted".into(), "namespace_not_allowed".into())
+    );
     assert_eq!(said("broken", "app"), "review_refused");
 
     // A deleted account lets its tokens in no more, though nothing of them has changed.

@@ -51,7 +51,8 @@ impl Chance {
             role.insert("bound_claims_type".into(), "glob".into());
             self.member(&mut role, "bound_claims", &[json!({"team": "a*"}), json!({"/org/unit": ["x*y", "pay"]})]);
         } else {
-            let claims = [json!({"team": ["a", "b"]}), json!({"level": 5}), json!({"/org/unit": "pay"}), json!({"flag": true})];
+            let claims =
+                [json!({"team": ["a", "b"]}), json!({"level": 5}), json!({"/org/unit": "pay"}), json!({"flag": true})];
             self.member(&mut role, "bound_claims", &claims);
         }
         if self.below(4) == 0 {
@@ -82,7 +83,13 @@ impl Chance {
         };
         mostly(self, &mut claims, "iss", json!("me"), &[json!("you"), json!(5), Value::Null]);
         mostly(self, &mut claims, "sub", json!("s"), &[json!("t"), json!(""), json!(true)]);
-        mostly(self, &mut claims, "aud", json!("api"), &[json!(["x", "b"]), json!([]), json!(""), json!(7), json!("x")]);
+        mostly(
+            self,
+            &mut claims,
+            "aud",
+            json!("api"),
+            &[json!(["x", "b"]), json!([]), json!(""), json!(7), json!("x")],
+        );
         let dates = [json!(now - 1_000), json!(now - 30), json!(0), json!("soon"), json!(now as f64 + 500.5)];
         mostly(self, &mut claims, "exp", json!(now + 1_000), &dates);
         mostly(self, &mut claims, "iat", json!(now - 20), &[json!(now + 30), json!(now + 2_000), json!(now - 5_000)]);
@@ -90,7 +97,13 @@ impl Chance {
         mostly(self, &mut claims, "team", json!("a"), &[json!("abc"), json!(["b"]), json!({"x": 1}), json!(3)]);
         mostly(self, &mut claims, "level", json!(5), &[json!(5.9), json!("5"), json!([5])]);
         mostly(self, &mut claims, "flag", json!(true), &[json!("true"), json!(false)]);
-        mostly(self, &mut claims, "org", json!({"unit": "pay", "groups": ["g"]}), &[json!({"unit": "xzy"}), json!("pay")]);
+        mostly(
+            self,
+            &mut claims,
+            "org",
+            json!({"unit": "pay", "groups": ["g"]}),
+            &[json!({"unit": "xzy"}), json!("pay")],
+        );
         mostly(self, &mut claims, "groups", json!(["g", "h"]), &[json!("g"), json!(["g", 3]), json!(4)]);
         mostly(self, &mut claims, "email", json!("e@x"), &[json!(1)]);
         mostly(self, &mut claims, "user", json!({"id": "u"}), &[json!({"id": 1}), json!("u")]);
@@ -198,7 +211,11 @@ fn agree(bao: &OpenBao, path: &str, config: &Value, sets: &Keys, keys: (&Key, &K
                 let fields = bao.request("GET", &format!("auth/{path}/role/{name}"), ROOT, None).1;
                 let claims = jwt_exporter::jwt::OpenedJwt::open(jwt.replace(['\n', '='], "").as_bytes())
                     .map(|opened| opened.claims.and_then(Result::ok).map(|text| text.to_string()));
-                format!("seed {seed}: said {verdict:?}, and the server {status} {errors}\nrole {}\nclaims {claims:?}\nat {}", fields["data"], token::now())
+                format!(
+                    "seed {seed}: said {verdict:?}, and the server {status} {errors}\nrole {}\nclaims {claims:?}\nat {}",
+                    fields["data"],
+                    token::now()
+                )
             };
             match verdict {
                 Verdict::Accepted => {

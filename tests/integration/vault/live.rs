@@ -30,7 +30,9 @@ fn exporter(url: &str, client_token: &str, token: &str) -> Exporter {
 
 /// The policy in the example that we ship, for another mount.
 fn policy() -> String {
-    crate::support::manifests::text("manifests/examples/vault/policy.hcl").replace("auth/jwt/", "auth/team/jwt/").replace("\"auth/jwt", "\"auth/team/jwt")
+    crate::support::manifests::text("manifests/examples/vault/policy.hcl")
+        .replace("auth/jwt/", "auth/team/jwt/")
+        .replace("\"auth/jwt", "\"auth/team/jwt")
 }
 
 /// A mount with one role, and a token that it lets in.

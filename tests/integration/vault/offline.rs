@@ -44,8 +44,10 @@ fn a_verdict_for_every_login_that_a_secret_names() {
         ("case", with("EXP", json!(1)), "ambiguous_claim"),
     ];
     let setup = Setup::new(config(&key, "")).argument("-level=trace");
-    let mut text: String =
-        tokens.iter().map(|(name, token, _)| manifest(name, "partner-api/reader, partner-api/nobody,who/me", token)).collect();
+    let mut text: String = tokens
+        .iter()
+        .map(|(name, token, _)| manifest(name, "partner-api/reader, partner-api/nobody,who/me", token))
+        .collect();
     text = text.replace("annotations: {", "annotations: {jwt-exporter/secret-key: token, ");
     text.push_str(&manifest("none", "", &good));
     fs::write(setup.folder().join("secrets.yaml"), &text).unwrap();

@@ -36,7 +36,7 @@ fn source(scene: &Scene, silence: Duration) -> (SecretsSource, Receiver<StreamEv
     let access = Access::from_kubeconfig(&path, None, &|_| None).unwrap();
     let cluster = Arc::new(Cluster::connect(access, Arc::new(|_, _, _| ())).unwrap());
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
-    let reading = Reading { claims: ClaimPaths::default(), bounds, logins: [].into() };
+    let reading = Reading::new(ClaimPaths::default(), bounds);
     let source = SecretsSource::new("kubernetes", cluster, vec!["x".into()], "jwt-exporter/secret-key".into(), reading);
     let (news, messages) = channel();
     let notify = Arc::new(move |event| news.send(event).is_ok());
