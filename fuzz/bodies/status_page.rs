@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_exporter::jwt::ClaimPaths;
-use jwt_exporter::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
+use jwt_exporter::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
 use jwt_exporter::server::status_page;
 use jwt_exporter::snapshot::{Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;
@@ -68,6 +68,7 @@ pub(super) fn run(input: &[u8]) -> bool {
         data: &data,
         picked: true,
         extra: &ExtraLabels::default(),
+        logins: Logins::Annotation(None),
         version: 0,
     };
     let held: Vec<_> = observer.observe(&view).map(Arc::new).into_iter().collect();

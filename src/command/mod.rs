@@ -8,6 +8,7 @@ mod explain;
 #[cfg(test)]
 mod golden;
 mod inspect;
+mod logins;
 mod looking;
 mod once;
 mod reload;

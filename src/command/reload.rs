@@ -5,6 +5,7 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
+use super::logins::Logins;
 use super::renewals::Renewals;
 use super::sources::{self, Recipe, Workshop, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
@@ -41,6 +42,7 @@ pub(super) struct Reloader {
     handover: Arc<Handover>,
     /// Whether the server shows its page.
     status_page: Arc<AtomicBool>,
+    logins: Logins,
     hasher: RandomState,
     /// The content that was read last; of none, why it could not be read.
     last_read: Option<u64>,
@@ -97,6 +99,7 @@ impl Reloader {
         snapshot: Arc<Published<Snapshot>>,
     ) -> Result<(Self, Lineup), String> {
         let status_page = loaded.config.status_page;
+        let logins = Logins::new(workshop.own.clone(), Arc::clone(&snapshot));
         let mut reloader = Self {
             named,
             file: WatchedFile::new(&loaded.path),
@@ -108,6 +111,7 @@ impl Reloader {
             workshop,
             handover,
             status_page: Arc::new(AtomicBool::new(status_page)),
+            logins,
             hasher: RandomState::new(),
             last_read: None,
             refused: None,
@@ -119,11 +123,12 @@ impl Reloader {
         Ok((reloader, lineup))
     }
 
-    /// Starts the thread of the renewals, if there are any.
+    /// Starts the threads of the renewals and of the logins, if there are any.
     ///
     /// # Errors
     /// If there is no way into the cluster, or the thread cannot be started.
-    pub(super) fn start_renewals(&mut self) -> Result<(), String> {
+    pub(super) fn start_errands(&mut self) -> Result<(), String> {
+        self.logins.take(&self.current.config)?;
         let means = self.means(&self.current.config)?;
         self.renewals.take(self.current.config.renewals.clone(), means)
     }
@@ -239,6 +244,9 @@ impl Reloader {
             self.current = loaded;
             return Ok(Taken::Unchanged);
         }
+        if loaded.config.logins != self.current.config.logins {
+            changes.push("other logins".to_owned());
+        }
         self.running = running;
         self.current = loaded;
         self.handover.put(lineup);
@@ -247,6 +255,10 @@ impl Reloader {
         let _ = self.workshop.news.try_send(Message::Wake);
         for stop in ended.into_iter().filter_map(|old| old.stopper) {
             stop();
+        }
+        // Their clusters may be others, too.
+        if let Err(error) = self.logins.take(&self.current.config) {
+            log::error!("{error}");
         }
         if let Err(error) = self.renewals.take(self.current.config.renewals.clone(), means) {
             log::error!("{error}");

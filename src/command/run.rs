@@ -89,7 +89,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     })?;
 
     // Behind the listener: a second exporter that finds the port in use must not renew anything.
-    reloader.start_renewals()?;
+    reloader.start_errands()?;
     // Not on this thread: a file system that hangs must not keep the program from its end.
     spawn("reload", move || reloader.run(&reload_asked))?;
 

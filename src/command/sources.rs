@@ -107,7 +107,15 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
 /// # Errors
 /// What is missing, for the log.
 pub(super) fn cluster(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
-    Way::of(config).connect(own)
+    cluster_of(config, None, own)
+}
+
+/// The same, by another context of the kubeconfig than its current one.
+///
+/// # Errors
+/// What is missing, for the log.
+pub(super) fn cluster_of(config: &Config, context: Option<&str>, own: &OwnMetrics) -> Result<Cluster, String> {
+    Way::of(config).connect(context, own)
 }
 
 impl Recipe {
@@ -127,7 +135,7 @@ impl Recipe {
     pub(super) fn build(&self, number: SourceNumber, with: &Workshop) -> Result<Box<dyn Source>, String> {
         match self.clone() {
             Self::Secrets { way, selection, annotation_key, watch, reading } => {
-                let cluster = Arc::new(way.connect(&with.own)?);
+                let cluster = Arc::new(way.connect(None, &with.own)?);
                 let mut secrets = SecretsSource::new(self.name(), cluster, Vec::new(), annotation_key, reading)
                     .with_selection(*selection);
                 if watch {
@@ -155,10 +163,10 @@ impl Way {
         }
     }
 
-    fn connect(&self, own: &OwnMetrics) -> Result<Cluster, String> {
+    fn connect(&self, context: Option<&str>, own: &OwnMetrics) -> Result<Cluster, String> {
         let environment = |name: &str| std::env::var(name).ok();
         let access = match self {
-            Self::Kubeconfig { path, .. } => Access::from_kubeconfig(path, None, &environment),
+            Self::Kubeconfig { path, .. } => Access::from_kubeconfig(path, context, &environment),
             Self::InCluster => Access::in_cluster(Path::new(SERVICE_ACCOUNT_FOLDER), &environment),
         };
         let own = own.clone();

@@ -2,8 +2,8 @@
 
 use super::reader::{Fault, Reader};
 use super::{
-    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, places, renewals,
-    shard,
+    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, logins, places,
+    renewals, shard,
 };
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
@@ -35,6 +35,7 @@ const KEYS: &[&str] = &[
     "max_series_per_token",
     "max_series",
     "token_series",
+    "logins",
     "secret_labels",
     "namespace_labels",
     "renewals",
@@ -81,6 +82,10 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
     if let Some(value) = fields.get("watch") {
         config.watch = value.boolean()?;
     }
+    if let Some(value) = fields.get("logins") {
+        config.logins = logins::logins(value, &config, lookup)?;
+        config.reading.logins = config.logins.iter().map(|login| login.name.clone()).collect();
+    }
     if let Some(value) = fields.get("exclude_namespaces") {
         config.exclude_namespaces = texts(value, "namespaces or patterns such as kube-*", places::excluded)?;
     }
@@ -94,7 +99,7 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
         config.field_selector = value.text("a field selector", places::field_selector)?;
     }
     if let Some(value) = fields.get("secrets") {
-        config.secrets = places::secrets(value, &config.exclude_namespaces)?;
+        config.secrets = places::secrets(value, &config.exclude_namespaces, &config.reading.logins)?;
     }
     config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
     if config.only_named {

@@ -103,6 +103,7 @@ mod tests {
                 name: name.into(),
                 tokens: [].into(),
                 errors: [detail].into(),
+                kept: [].into(),
                 version: 0,
                 extra: ExtraLength::default(),
             };

@@ -253,6 +253,7 @@ mod tests {
             name: name.into(),
             tokens: [].into(),
             errors: [error].into(),
+            kept: [].into(),
             version: 0,
             extra: ExtraLength::default(),
         };

@@ -8,7 +8,7 @@ mod state;
 pub use row::{Row, key_beside_name};
 pub use state::State;
 
-use crate::observation::{Reason, SecretObservation, TokenObservation};
+use crate::observation::{KeptToken, Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -115,6 +115,11 @@ impl Snapshot {
         self.fetched(TokenObservation::touch_text).take(self.detailed)
     }
 
+    /// The tokens with a login, by namespace, name and key.
+    pub fn kept(&self) -> impl Iterator<Item = &KeptToken> {
+        self.secrets.iter().flat_map(|secret| &secret.kept)
+    }
+
     /// All tokens, after some of them at a time were touched, so that a processor has them on their way from memory together. Three
     /// quarters of a scrape were spent waiting for one after the other: a Secret, its token, the token's text, in each family anew.
     fn fetched(&self, touch: fn(&TokenObservation) -> usize) -> impl Iterator<Item = &TokenObservation> {
@@ -196,7 +201,7 @@ fn place(secret: &SecretObservation) -> (&str, &str) {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
 
     fn secret(namespace: &str, name: &str, roles: usize) -> Arc<SecretObservation> {
         use base64::Engine as _;
@@ -206,7 +211,16 @@ mod tests {
         let token = format!("{}.{claims}.", encode(r#"{"alg":"none"}"#));
         let data = [("k".into(), DataValue::Plain(token.into()))];
         let extra = &ExtraLabels::default();
-        let view = SecretView { namespace, name, annotation: None, data: &data, picked: true, extra, version: 0 };
+        let view = SecretView {
+            namespace,
+            name,
+            annotation: None,
+            data: &data,
+            logins: Logins::Annotation(None),
+            picked: true,
+            extra,
+            version: 0,
+        };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
         Arc::new(Observer::new(Reading::new(ClaimPaths::default(), bounds)).observe(&view).unwrap())
     }

@@ -85,7 +85,7 @@ fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
     use crate::snapshot::SourceStatus;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -106,6 +106,7 @@ mod tests {
             name: "s",
             annotation: Some("a,b,c,d"),
             data: &data,
+            logins: Logins::Annotation(None),
             picked: true,
             extra: &ExtraLabels::default(),
             version: 0,

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 
 #[path = "../../fuzz/bodies/configuration.rs"]
 mod configuration;
+#[path = "../../fuzz/bodies/keys.rs"]
+mod keys;
 #[path = "../../fuzz/bodies/kubeconfig.rs"]
 mod kubeconfig;
+#[path = "../../fuzz/bodies/login.rs"]
+mod login;
 #[path = "../../fuzz/bodies/observation.rs"]
 mod observation;
 #[path = "../../fuzz/bodies/secret_list.rs"]
@@ -24,9 +28,11 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 7] = [
+const TARGETS: [(&str, Run); 9] = [
     ("configuration", configuration::run),
+    ("keys", keys::run),
     ("kubeconfig", kubeconfig::run),
+    ("login", login::run),
     ("observation", observation::run),
     ("secret_list", secret_list::run),
     ("template", template::run),

@@ -1,6 +1,8 @@
 use super::*;
 use crate::jwt::ClaimPaths;
-use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, Reason, SecretObservation, SecretView};
+use crate::observation::{
+    Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, Reason, SecretObservation, SecretView,
+};
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,6 +27,7 @@ fn secret(namespace: &str, name: &str, annotation: Option<&str>, value: String) 
         data: &data,
         picked: true,
         extra: &ExtraLabels::default(),
+        logins: Logins::Annotation(None),
         version: 0,
     };
     let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 40 };

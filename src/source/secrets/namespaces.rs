@@ -216,7 +216,12 @@ mod tests {
             namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
             secrets: secrets
                 .iter()
-                .map(|namespace| NamedSecret { namespace: (*namespace).into(), name: "s".into(), keys: Vec::new() })
+                .map(|namespace| NamedSecret {
+                    namespace: (*namespace).into(),
+                    name: "s".into(),
+                    keys: Vec::new(),
+                    logins: Vec::new(),
+                })
                 .collect(),
             only_named,
             ..Selection::default()

@@ -11,6 +11,7 @@
 //! | [`fake_api_server`] | a scripted HTTP server for the faults that a real one does not have |
 //! | [`prometheus`] | `promtool check metrics`, and a Prometheus that scrapes |
 //! | [`browser`] | a real Chromium without a window, driven and asked over its DevTools pipe |
+//! | [`openbao`] | a real OpenBao, in memory |
 //! | [`exporter`] | the program itself, from start to its last word |
 //! | [`exposition`] | the samples of an exposition, to be asked for by name and labels |
 //! | [`token`] | JSON Web Tokens that nobody will verify |
@@ -49,6 +50,7 @@ pub mod http;
 pub mod image;
 pub mod kubeconfig;
 pub mod manifests;
+pub mod openbao;
 pub mod process;
 pub mod prometheus;
 pub mod token;

