@@ -70,6 +70,9 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Invocation::Check(flags, check_flags)) => {
             with_config(&flags, |loaded| check::check(&loaded.config, check_flags))
         }
+        Ok(Invocation::InspectLogin { flags, login, file }) => {
+            with_config(&flags, |loaded| inspect::login::explain(&loaded.config, &login, file.as_deref()))
+        }
         Ok(Invocation::Inspect(format, files)) => inspect::inspect(format, &files),
         Ok(Invocation::Once(flags, path)) => with_config(&flags, |loaded| once::once(&loaded.config, &path)),
         Ok(Invocation::RenewDryRun(flags)) => with_config(&flags, |loaded| renew::dry_run(&loaded.config)),

@@ -8,7 +8,7 @@ mod state;
 pub use row::{Row, key_beside_name};
 pub use state::State;
 
-use crate::observation::{KeptToken, Reason, SecretObservation, TokenObservation};
+use crate::observation::{ExtraLabels, KeptToken, Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -113,6 +113,16 @@ impl Snapshot {
     /// Those with their series in the detailed families.
     pub fn detailed_tokens(&self) -> impl Iterator<Item = &TokenObservation> {
         self.fetched(TokenObservation::touch_text).take(self.detailed)
+    }
+
+    /// One with nothing in it but a token that somebody asks about.
+    #[must_use]
+    pub fn of_kept(token: KeptToken) -> Self {
+        let secret = SecretObservation {
+            kept: [token].into(),
+            ..SecretObservation::broken("", Vec::new(), &ExtraLabels::default())
+        };
+        Self { secrets: vec![Arc::new(secret)], ..Self::default() }
     }
 
     /// The tokens with a login, by namespace, name and key.

@@ -139,6 +139,34 @@ fn a_replaced_token_and_another_configuration_take_over() {
 }
 
 #[test]
+fn inspect_explains_a_login() {
+    let (key, now) = (Key::new("a"), token::now());
+    let token =
+        |audience: &str| key.sign(&json!({"iss": "me", "sub": "s", "aud": audience, "exp": now + 1_000, "iat": now}));
+    let inspect = |token: &str, login: &str| {
+        let setup = Setup::new(config(&key, "")).argument("inspect").argument("-login").argument(login).argument("t");
+        fs::write(setup.folder().join("t"), format!("Bearer {token}\n")).unwrap();
+        setup.run()
+    };
+    let good = inspect(&token("api"), "partner-api/reader");
+    assert!(
+        good.status.success() && good.stdout.starts_with("partner-api/reader would let the token in.\n"),
+        "{good:?}"
+    );
+    let other = inspect(&token("other"), "partner-api/reader");
+    assert_eq!(other.status.code(), Some(1));
+    let last = other.stdout.lines().last().unwrap();
+    assert_eq!(last, "  REFUSED audience: wants one of \"api\"; has \"other\"", "{}", other.stdout);
+    assert!(
+        other.stdout.contains("audience_mismatch") && other.stdout.contains("  ok      signature: "),
+        "{}",
+        other.stdout
+    );
+    assert!(token("other").split('.').all(|piece| !other.stdout.contains(piece)));
+    assert_eq!(inspect(&token("api"), "who/me").status.code(), Some(2));
+}
+
+#[test]
 fn a_look_at_once_writes_the_windows() {
     let (key, now) = (Key::new("a"), token::now());
     let claims = json!({"iss": "me", "sub": "s", "aud": "api", "exp": now + 1_000, "iat": now});
