@@ -1,7 +1,7 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand, extra_labels, places, shard};
+use super::{Config, Expected, ListenAddress, Lookup, duration, expand, extra_labels, places, renewals, shard};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
 use crate::source::{FileGlob, Links};
@@ -32,6 +32,7 @@ const KEYS: &[&str] = &[
     "max_series",
     "secret_labels",
     "namespace_labels",
+    "renewals",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -123,6 +124,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
             *labels = extra_labels::labels(value, &mut names)?;
         }
     }
+    if let Some(value) = fields.get("renewals") {
+        config.renewals = renewals::renewals(value, &config, lookup)?;
+    }
     Ok(config)
 }
 
@@ -179,7 +183,7 @@ fn claims(value: &Reader<'_>) -> Result<ClaimPaths, Fault> {
     Ok(claims)
 }
 
-fn pointer(text: &str) -> Result<JsonPointer, Expected> {
+pub(super) fn pointer(text: &str) -> Result<JsonPointer, Expected> {
     text.parse().map_err(|error| {
         Expected::new(match error {
             // The name of a claim is what people write first.

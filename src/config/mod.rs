@@ -18,6 +18,7 @@ mod file;
 mod load;
 mod places;
 mod reader;
+mod renewals;
 mod shard;
 mod watched_file;
 
@@ -31,6 +32,7 @@ pub use watched_file::WatchedFile;
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
+use crate::renewal::Renewal;
 use crate::source::secrets::{NamedSecret, Shard};
 use crate::source::{FileGlob, Links};
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ pub struct Config {
     pub reading: Reading,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
+    /// Tokens that are renewed before they expire.
+    pub renewals: Vec<Renewal>,
 }
 
 impl Default for Config {
@@ -104,6 +108,7 @@ impl Default for Config {
                 Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
             ),
             max_series: 250_000,
+            renewals: Vec::new(),
         }
     }
 }

@@ -17,5 +17,5 @@ pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, label_v
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
-pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
+pub use token::{Bounds, SecretObservation, TokenError, TokenObservation, location};
 pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

@@ -43,17 +43,17 @@ pub trait Source: Send {
     /// Why it could not be read to its end; then it holds what it held before.
     fn poll(&mut self) -> Result<(), PollError>;
 
+    /// Counts each Secret that is looked at into `seen`, for whoever watches a long poll.
+    fn count_into(&mut self, seen: Arc<AtomicUsize>) {
+        let _ = seen;
+    }
+
     /// Reads again what its watches asked for, when that need not be all; see [`Followed::Relist`].
     ///
     /// # Errors
     /// As of [`poll`](Self::poll).
     fn relist(&mut self) -> Result<(), PollError> {
         self.poll()
-    }
-
-    /// Counts each Secret that is looked at into `seen`, for whoever watches a long poll.
-    fn count_into(&mut self, seen: Arc<AtomicUsize>) {
-        let _ = seen;
     }
 
     /// How many requests a poll makes, and the watches that start from it: the poller is the more patient for it.

@@ -26,6 +26,7 @@ mod named_secrets;
 mod namespaces;
 mod real_cluster;
 mod reload;
+mod renewals;
 mod secrecy;
 mod selected_namespaces;
 mod signals;

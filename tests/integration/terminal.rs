@@ -234,7 +234,7 @@ fn explain_says_why_a_secret_has_samples_or_none() {
     expect(
         root("namespace_selector: env=prod\n", "good"),
         1,
-        &["the label env of the namespace has to be \"prod\", and it is missing", "leaves its namespace out"],
+        &["`namespace_selector` wants env=prod", "leaves its namespace out"],
     );
     let own = format!("namespace_selector: kubernetes.io/metadata.name={namespace}\n");
     expect(root(&own, "good"), 0, &[]);

@@ -17,8 +17,7 @@ use zeroize::Zeroizing;
 /// One request is answered within this time or not at all.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A Secret as it was read, or a namespace, with what decides whether it is taken.
-#[derive(Default)]
+/// A Secret as it was read, with what decides whether it is taken.
 pub(super) struct Held {
     object: Zeroizing<Vec<u8>>,
     pub(super) labels: BTreeMap<String, String>,
@@ -110,22 +109,23 @@ pub(super) fn secret(cluster: &Cluster, config: &Config, namespace: &str, name: 
     }
 }
 
-/// The labels of a namespace, by the right to list them that a selector on them needs anyway. None if it is not there.
-pub(super) fn labels_of_namespace(cluster: &Cluster, name: &str) -> Result<BTreeMap<String, String>, RequestError> {
-    let fields = FieldSelector::default().named(name);
-    let query = Query::path(&["api", "v1", "namespaces"]).with("fieldSelector", fields.as_str());
-    let response = cluster.send(&request(Verb::List, "namespaces", query.build(), None))?;
-    let mut labels = BTreeMap::new();
-    let read = read_list(response, |item| labels = Held::new(Zeroizing::new(item.to_vec())).unwrap_or_default().labels);
-    read.map_err(|error| RequestError::new(Reason::BadAnswer, error.to_string()))?;
-    Ok(labels)
-}
-
 fn listed(cluster: &Cluster, query: Query) -> Result<Option<Held>, RequestError> {
     let response = cluster.send(&request(Verb::List, "secrets", query.build(), None))?;
     let mut found = None;
     read_list(response, |item| found = Held::new(Zeroizing::new(item.to_vec()))).map_err(|_| no_secret(cluster))?;
     Ok(found)
+}
+
+/// The labels of the namespace, if it matters what they are.
+pub(super) fn namespace_labels(
+    cluster: &Cluster,
+    config: &Config,
+    namespace: &str,
+) -> Option<Result<BTreeMap<String, String>, RequestError>> {
+    config.namespace_selector.as_ref()?;
+    let path = Query::path(&["api", "v1", "namespaces", namespace]).build();
+    let object = cluster.send(&request(Verb::Get, "namespaces", path, None)).and_then(whole);
+    Some(object.map(|object| Held::new(object).map(|held| held.labels).unwrap_or_default()))
 }
 
 fn no_secret(cluster: &Cluster) -> RequestError {

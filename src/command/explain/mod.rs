@@ -13,14 +13,13 @@ use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
 use crate::log::escape;
-use crate::observation::{DataValue, ExtraLabels, Observer, SecretObservation, SecretView, labels, without_tokens};
+use crate::observation::{DataValue, Observer, SecretObservation, SecretView, labels, without_tokens};
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
 use crate::time::UnixSeconds;
 use asking::{Asked, Held};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -114,19 +113,8 @@ fn in_cluster(config: &Config, (namespace, name): (&str, &str), now: UnixSeconds
             });
         }
     };
-    let of_namespace = match &config.namespace_selector {
-        None => Ok(BTreeMap::new()),
-        Some(_) => asking::labels_of_namespace(&cluster, namespace),
-    };
-    let of_namespace = match of_namespace {
-        Ok(labels) => labels,
-        Err(error) => {
-            told.say(format!("  {error}"));
-            told.unknown = true;
-            return told.conclude("`namespace_selector` is set, and the labels of its namespace cannot be read");
-        }
-    };
-    let taken = selection::explain(config, (namespace, name), &held, &of_namespace, told);
+    let of_namespace = asking::namespace_labels(&cluster, config, namespace);
+    let taken = selection::explain(config, (namespace, name), &held, of_namespace, told);
     let denied: Vec<_> = rights.iter().filter(|right| right.is_denied && right.is_needed).collect();
     if taken.is_some() && !denied.is_empty() {
         told.conclude(format!(
@@ -189,8 +177,8 @@ fn observe(
     named: &str,
 ) -> Option<SecretObservation> {
     let annotation = if named.is_empty() { held.annotation.as_deref() } else { Some(named) };
-    let view =
-        SecretView { namespace, name, annotation, data, picked: true, extra: &ExtraLabels::default(), version: 0 };
+    let extra = &config.reading.extra_labels(|key| held.label(key), None);
+    let view = SecretView { namespace, name, annotation, data, picked: true, extra, version: 0 };
     Observer::new(config.reading.clone()).observe(&view)
 }
 

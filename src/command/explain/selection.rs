@@ -3,7 +3,7 @@
 use super::Explanation;
 use super::asking::Held;
 use crate::config::Config;
-use crate::kubernetes::{LabelSelector, NamespacePattern};
+use crate::kubernetes::{LabelSelector, NamespacePattern, RequestError};
 use std::collections::BTreeMap;
 
 /// Tells everything that speaks for or against the Secret. If it is taken: the data keys that the configuration names, which
@@ -12,11 +12,11 @@ pub(super) fn explain(
     config: &Config,
     (namespace, name): (&str, &str),
     held: &Held,
-    of_namespace: &BTreeMap<String, String>,
+    of_namespace: Option<Result<BTreeMap<String, String>, RequestError>>,
     told: &mut Explanation,
 ) -> Option<Vec<String>> {
-    if let Some(shard) = config.shard.filter(|shard| !shard.owns(namespace, name)) {
-        told.say(format!("  not taken: it belongs to another shard than {shard}"));
+    if config.shard.is_some_and(|shard| !shard.owns(namespace, name)) {
+        told.say("  not taken: by `shard` it is another process's");
         told.conclude("it belongs to another shard");
         return None;
     }
@@ -42,10 +42,18 @@ pub(super) fn explain(
         let pattern = NamespacePattern::as_str(pattern);
         against(format!("`exclude_namespaces` has {pattern}"), "its namespace is excluded");
     }
-    for unmet in config.namespace_selector.iter().flat_map(|selector| selector.unmet(|key| label(of_namespace, key))) {
-        let (key, wanted, found) = (&unmet.key, &unmet.wanted, found(label(of_namespace, &unmet.key)));
-        let line = format!("`namespace_selector`: the label {key} of the namespace {wanted}, and {found}");
-        against(line, "`namespace_selector` leaves its namespace out");
+    if let (Some(selector), Some(labels)) = (&config.namespace_selector, of_namespace) {
+        match labels {
+            Ok(labels) if selector.matches(|key| labels.get(key).map(String::as_str)) => {}
+            Ok(_) => against(
+                format!("`namespace_selector` wants {selector}, and the labels of the namespace do not match"),
+                "`namespace_selector` leaves its namespace out",
+            ),
+            Err(error) => against(
+                format!("whether `namespace_selector` takes its namespace is not known: {error}"),
+                "the labels of its namespace are not known",
+            ),
+        }
     }
     let field = |field: &str| match field {
         "metadata.name" => name,
@@ -74,7 +82,11 @@ fn labels(config: &Config, (namespace, name): (&str, &str), held: &Held, told: &
     }
     for selector in selectors {
         for unmet in selector.unmet(|key| held.label(key)) {
-            let (key, wanted, found) = (&unmet.key, &unmet.wanted, found(held.label(&unmet.key)));
+            let found = match held.label(&unmet.key) {
+                Some(value) => format!("it is {value:?}"),
+                None => "it is missing".to_owned(),
+            };
+            let (key, wanted) = (&unmet.key, &unmet.wanted);
             told.say(format!("  not taken by the label selector {selector}: the label {key} {wanted}, and {found}"));
         }
     }
@@ -84,14 +96,6 @@ fn labels(config: &Config, (namespace, name): (&str, &str), held: &Held, told: &
     };
     told.conclude(format!("no label selector takes it{hint}"));
     false
-}
-
-fn label<'l>(labels: &'l BTreeMap<String, String>, key: &str) -> Option<&'l str> {
-    labels.get(key).map(String::as_str)
-}
-
-fn found(label: Option<&str>) -> String {
-    label.map_or_else(|| "it is missing".to_owned(), |value| format!("it is {value:?}"))
 }
 
 /// The command that mends it, where a single label does.
