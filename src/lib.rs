@@ -20,7 +20,7 @@
 //! thread with state that changes, puts observations into a [`snapshot`] and publishes it whole through
 //! [`published::Published`]; the [`server`] encodes the metric families from the snapshot at each scrape.
 //!
-//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `tiny_http` in [`server`], `serde_yaml` in
+//! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `ring` in [`jwt`], `tiny_http` in [`server`], `serde_yaml` in
 //! [`yaml`], `simplelog` in [`log`], `pico-args` in [`cli`], `prometheus` in [`metrics`].
 
 // In tests a panic is the verdict.

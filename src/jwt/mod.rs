@@ -10,6 +10,7 @@ mod decoder;
 mod error;
 mod opened;
 mod pointer;
+mod pseudonym;
 
 pub use claims::{ClaimPaths, ClaimsSet, NumericDate};
 pub use compact::{MAX_TOKEN_BYTES, Segments, looks_like_jwt, without_decoration};
@@ -17,3 +18,4 @@ pub use decoder::{Decoder, TokenType, UnverifiedJwt};
 pub use error::{DecodeError, SegmentFault};
 pub use opened::OpenedJwt;
 pub use pointer::{JsonPointer, PointerError, push_token};
+pub use pseudonym::PseudonymKey;

@@ -6,7 +6,7 @@ use super::token::location;
 use super::view::ValueFault;
 use super::{
     Bounds, DataValue, ExtraLabels, FileView, LabelMap, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView,
-    TokenError, TokenObservation,
+    Showings, TokenError, TokenObservation, TokenSeries,
 };
 use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
 use std::ops::ControlFlow;
@@ -23,13 +23,19 @@ pub struct Reading {
     pub secret_labels: LabelMap,
     /// Labels of its namespace that do.
     pub namespace_labels: LabelMap,
+    /// How the labels made of a token are shown.
+    pub show: Showings,
+    /// Whether it has the series of the reference's families.
+    pub token_series: TokenSeries,
 }
 
 impl Reading {
     /// With no labels but the fixed ones.
     #[must_use]
     pub fn new(claims: ClaimPaths, bounds: Bounds) -> Self {
-        Self { claims, bounds, secret_labels: LabelMap::default(), namespace_labels: LabelMap::default() }
+        let (secret_labels, namespace_labels) = (LabelMap::default(), LabelMap::default());
+        let (show, token_series) = (Showings::default(), TokenSeries::default());
+        Self { claims, bounds, secret_labels, namespace_labels, show, token_series }
     }
 
     /// The labels for a Secret whose label of a given key has the value that `of_secret` tells, and those of its namespace as
@@ -132,7 +138,7 @@ impl Observer {
         let mut not_a_token = None;
         if wanted || looks_like_jwt(bare) {
             match decoder.decode(bare, &reading.claims) {
-                Ok(jwt) => return found.token(key, &jwt, text),
+                Ok(jwt) => return found.token(key, &jwt, reading, text),
                 Err(error) => not_a_token = Some(error),
             }
         }
@@ -140,7 +146,7 @@ impl Observer {
         let end = document::search(bare, &mut |pointer, value| {
             let place = format!("{key}{pointer}");
             match decoder.decode(value, &reading.claims) {
-                Ok(jwt) => found.token(&place, &jwt, text),
+                Ok(jwt) => found.token(&place, &jwt, reading, text),
                 Err(error) => found.decode_error(&place, &error),
             }
             if found.overflown { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -192,12 +198,12 @@ impl<'a> Findings<'a> {
         !self.overflown
     }
 
-    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, text: &mut String) {
+    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, reading: &Reading, text: &mut String) {
         if !self.takes_place() {
             return;
         }
         let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
-        let token = TokenObservation::new(jwt, &location, self.bounds, text);
+        let token = TokenObservation::new(jwt, &location, reading, text);
         let joined = token.joined;
         self.tokens.push(token);
         if jwt.token_type == TokenType::Jwe {

@@ -3,6 +3,7 @@
 //! `GOLDEN=rewrite cargo test config` writes the expected errors anew; look at the difference before you keep it.
 
 use jwt_exporter::config::{self, Config, ListenHost, MAX_BYTES};
+use jwt_exporter::observation::{Showing, TokenSeries};
 use jwt_exporter::renewal::{BeforeExpiry, CredentialsPlan, TargetPlan};
 use jwt_exporter::source::Links;
 use proptest::prelude::*;
@@ -106,6 +107,11 @@ secrets: []
 shard: ""
 secret_labels: {}
 namespace_labels: {}
+claim_labels: {}
+drop_labels: []
+hash_labels: []
+hash_key_file: ""
+token_series: detailed
 files: []
 follow_links_outside: false
 manifests: []
@@ -147,12 +153,23 @@ max_series: 3
 shard: ordinal/3
 secret_labels: {team: app.kubernetes.io/team, _a1: b}
 namespace_labels: {Zone: z}
+claim_labels: {tenant: /tenant/id, groups: /groups}
+drop_labels: [Zone, name, email, groups]
+token_series: compact
 "#,
     );
+    let mut reading = config.reading.clone();
+    assert_eq!(reading.show.added, [("tenant".to_owned(), Showing::Plain)]);
+    assert_eq!(reading.claims.added, ["/tenant/id".parse().unwrap()]);
+    for (name, how) in [("name", Showing::Dropped), ("email", Showing::Dropped), ("subject", Showing::Plain)] {
+        assert_eq!(*reading.show.named(name).unwrap(), how, "{name}");
+    }
+    assert_eq!(config.dropped, ["Zone", "name", "email", "groups"]);
+    assert_eq!(reading.token_series, TokenSeries::Compact);
     assert_eq!(config.shard.unwrap().to_string(), "2/3");
     let labels: Vec<_> = config.reading.secret_labels.entries().collect();
     assert_eq!(labels, [("_a1", "b"), ("team", "app.kubernetes.io/team")]);
-    assert_eq!(config.reading.namespace_labels.entries().collect::<Vec<_>>(), [("Zone", "z")]);
+    assert_eq!(config.reading.namespace_labels.entries().count(), 0);
     let selector = good("namespace_selector: ' env in (a) '").namespace_selector.unwrap();
     assert_eq!(selector.as_str(), "env in (a)");
     assert_eq!(config.address.to_string(), "127.0.0.1:9100");

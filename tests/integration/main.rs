@@ -24,6 +24,7 @@ mod log;
 mod manifests;
 mod named_secrets;
 mod namespaces;
+mod personal_data;
 mod real_cluster;
 mod reload;
 mod renewals;

@@ -22,6 +22,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ureq", &["http_client"]),
     ("rustls", &["http_client"]),
     ("rustls_pki_types", &["http_client"]),
+    ("ring", &["jwt"]),
     ("tiny_http", &["server"]),
     ("flate2", &["server"]),
     ("serde_yaml", &["yaml"]),

@@ -201,12 +201,17 @@ fn lines_of(row: &Row<'_>, now: UnixSeconds) -> Vec<String> {
     let place = if key.is_empty() { "the Secret".into() } else { key };
     let mut lines = Vec::new();
     if let Some(token) = row.token() {
-        let (kind, algorithm) = (token.token_type.as_str(), row.label("algorithm"));
+        let mut kind = token.token_type.as_str().to_owned();
+        // It may be dropped.
+        let algorithm = row.label("algorithm");
+        if !algorithm.is_empty() {
+            kind = format!("{kind}, {algorithm}");
+        }
         let when = match token.expires {
             Some(at) => format!("expires {} ({})", date(at), expiry(Some(at), now)),
             None => "no date of expiry".to_owned(),
         };
-        lines.push(format!("{place}: a token ({kind}, {algorithm}), {when}"));
+        lines.push(format!("{place}: a token ({kind}), {when}"));
     }
     lines.extend(row.errors().map(|(reason, detail)| format!("{place}: {}: {detail}", reason.as_str())));
     lines
