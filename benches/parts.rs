@@ -7,12 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use jwt_exporter::json::{Duplicates, Value};
 use jwt_exporter::jwt::{ClaimPaths, Decoder};
 use jwt_exporter::kubernetes::list::read_list;
 use jwt_exporter::kubernetes::object::SecretObject;
+use jwt_exporter::login::{Flavour, JwtConfig, JwtMount, JwtRole, Keys, Origin, Server};
 use jwt_exporter::metrics::{BuildInfo, OwnMetrics, encode};
-use jwt_exporter::observation::{Bounds, ExtraLabels, Observer, Reading, SecretObservation, SecretView};
-use jwt_exporter::server::{Lasting, write_gzip};
+use jwt_exporter::observation::{Bounds, ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
+use jwt_exporter::redacted::Redacted;
+use jwt_exporter::server::{Lasting, status_page, write_gzip};
 use jwt_exporter::snapshot::{Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;
 use std::io::{self, Write};
@@ -82,6 +85,7 @@ fn observe(list: &str, observer: &mut Observer, picked: bool) -> Vec<Arc<SecretO
             name: &secret.name,
             annotation: secret.annotation.as_deref(),
             data: &data,
+            logins: Logins::Annotation(None),
             picked,
             extra: &ExtraLabels::default(),
             version: secret.version,
@@ -188,6 +192,13 @@ fn encode_plain(bencher: Bencher<'_, '_>, tokens: usize) {
     bencher.counter(bytes).bench_local(|| encode(&snapshot, &own, NOW, &mut Drain::default()).unwrap());
 }
 
+/// One page for a browser: as it is opened, far behind, and with words to look for, which one token or none has.
+#[divan::bench(args = ["", "size=200&page=90", "q=service-19999", "q=nobody+nowhere"])]
+fn status_page_of_20000_tokens(bencher: Bencher<'_, '_>, query: &str) {
+    let snapshot = Held::new(20_000).snapshot();
+    bencher.counter(ItemsCount::new(20_000_usize)).bench_local(|| status_page(&snapshot, query, "", NOW));
+}
+
 /// The first scrape of a snapshot: everything is compressed. Bytes are those of the text.
 #[divan::bench(args = [1_000, 20_000])]
 fn encode_gzip_first(bencher: Bencher<'_, '_>, tokens: usize) {
@@ -204,5 +215,44 @@ fn encode_gzip_again(bencher: Bencher<'_, '_>, tokens: usize) {
     write_gzip(&snapshot, &own, NOW, &lasting, &mut Drain::default()).unwrap();
     bencher.counter(plain_bytes(&snapshot, &own)).bench_local(|| {
         write_gzip(&snapshot, &own, NOW, &lasting, &mut Drain::default()).unwrap();
+    });
+}
+
+/// A recorded login, its role three times: `tests/fixtures/vault-logins`.
+fn logins() -> (JwtMount, Redacted) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vault-logins/jwt-logins.json");
+    let recorded = Value::parse(&std::fs::read(path).unwrap(), Duplicates::LastWins).unwrap();
+    let Value::List(cases) = recorded else { unreachable!() };
+    let id = |case: &&Value| case.member("id").and_then(Value::as_text) == Some("visible-alg-rs256");
+    let case = cases.iter().find(id).unwrap();
+    let server = Server::newest(Flavour::OpenBao);
+    let config = JwtConfig::parse(case.member("mount_config").unwrap(), server, Origin::Written).unwrap();
+    let role = JwtRole::parse(case.member("role").unwrap(), server, Origin::Written).unwrap();
+    let roles = ["a", "b", "c"].map(|name| (name.to_owned(), role.clone()));
+    let token = case.member("token").and_then(Value::as_text).unwrap();
+    (JwtMount { server, config, roles: roles.into_iter().collect() }, Redacted::new(token.to_owned()))
+}
+
+/// 1,000 tokens with three roles each: what a poll pays for them.
+#[divan::bench]
+fn assess_logins(bencher: Bencher<'_, '_>) {
+    let (mount, token) = logins();
+    bencher.counter(ItemsCount::new(3_000usize)).bench(|| {
+        for _ in 0..1_000 {
+            let roles = [Some("a"), Some("b"), Some("c")];
+            black_box(mount.assess_each(&roles, black_box(&token), &Keys::default(), None));
+        }
+    });
+}
+
+/// The same at a scrape, which only looks at the clock.
+#[divan::bench]
+fn tell_verdicts(bencher: Bencher<'_, '_>) {
+    let (mount, token) = logins();
+    let assessments: Vec<_> = (0..3_000).map(|_| mount.assess(Some("a"), &token, &Keys::default(), None)).collect();
+    bencher.counter(ItemsCount::new(3_000usize)).bench(|| {
+        for assessment in &assessments {
+            black_box((assessment.at(black_box(NOW)), assessment.window_at(NOW)));
+        }
     });
 }

@@ -4,6 +4,10 @@
 //! walk costs one pass and no allocation, and only what is wanted is read further. Skipped values are not entered
 //! recursively: [`MAX_DEPTH`] is checked beforehand.
 
+mod value;
+
+pub use value::{Duplicates, NotJson, Value};
+
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;

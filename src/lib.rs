@@ -8,9 +8,9 @@
 //! | floor | rooms | what they may do |
 //! | --- | --- | --- |
 //! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
-//! | 4 edges | [`renewal`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
+//! | 4 edges | [`renewal`], [`vault`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
-//! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
+//! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`login`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
 //! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
 //!
 //! Within a floor a room uses those that stand to the right of it.
@@ -34,6 +34,7 @@ pub mod json;
 pub mod jwt;
 pub mod kubernetes;
 pub mod log;
+pub mod login;
 pub mod metrics;
 pub mod observation;
 pub mod poller;
@@ -44,4 +45,5 @@ pub mod server;
 pub mod snapshot;
 pub mod source;
 pub mod time;
+pub mod vault;
 pub mod yaml;

@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
 use jwt_exporter::observation::{
-    Bounds, DataValue, ExtraLabels, FileView, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView,
-    TokenObservation, labels, push_label,
+    Bounds, DataValue, ExtraLabels, FileView, Logins, MAX_LABEL_BYTES, Observer, Reading, SecretObservation,
+    SecretView, TokenObservation, labels, push_label,
 };
 use std::borrow::Cow;
 
@@ -50,6 +50,7 @@ fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'
         name: "s",
         annotation,
         data: &data,
+        logins: Logins::Annotation(None),
         picked: false,
         extra,
         version: 1,

@@ -62,8 +62,12 @@ Decodes the tokens in files, or in standard input: a token, lines with tokens, a
 manifests. Says what is odd about each. No signature is verified, and none is printed.
 
   -output FORMAT            text or json (default text)
+  -login NAME/ROLE          explain instead whether this login of the configuration would let the one token in a file in;
+                            asks the servers that the configuration names
+  -config PATH              with -login: configuration file (default /config/config.yaml)
 
-Exit codes: 0 all decoded; 1 one could not be decoded, or there is none; 2 a file could not be read.
+Exit codes: 0 all decoded, or let in; 1 one could not be decoded, there is none, or it is not let in; 2 a file could not be
+read.
 ";
 
 const EXPLAIN_USAGE: &str = "\
@@ -127,6 +131,7 @@ impl Command {
         match flag {
             "config" | "level" | "log-format" => self != Self::Inspect,
             "output" => matches!(self, Self::Check | Self::Inspect),
+            "login" => self == Self::Inspect,
             "expiring-within" => self == Self::Check,
             "dry-run" => self == Self::Renew,
             _ => self == Self::Run,

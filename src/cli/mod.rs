@@ -9,6 +9,7 @@ pub use command::Command;
 
 use crate::config::parse_duration;
 use crate::log::{self, LevelFilter};
+use crate::observation::LoginName;
 use command::commands_with;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -32,6 +33,15 @@ pub enum Invocation {
     Check(Flags, CheckFlags),
     /// `inspect`: decode what these files hold; `-` is standard input.
     Inspect(Format, Vec<String>),
+    /// `inspect -login NAME/ROLE`: explain what would become of a login with the token in a file.
+    InspectLogin {
+        /// As for the exporter.
+        flags: Flags,
+        /// Login and role.
+        login: LoginName,
+        /// `-` or `None` is standard input.
+        file: Option<String>,
+    },
     /// `renew -dry-run`: what the renewals would do now.
     RenewDryRun(Flags),
     /// `explain NAMESPACE/NAME`.
@@ -147,7 +157,7 @@ const LEVELS: &str = "trace, debug, info, warn, error or off";
 const LOG_FORMATS: &str = "text or json";
 
 /// Flags with a value.
-const VALUES: [&str; 6] = ["config", "once", "level", "log-format", "expiring-within", "output"];
+const VALUES: [&str; 7] = ["config", "once", "level", "log-format", "expiring-within", "output", "login"];
 
 /// Flags that are there or not.
 const SWITCHES: [&str; 5] = ["check-config", "dry-run", "version", "help", "h"];
@@ -197,6 +207,7 @@ impl Sorted {
         let (config, once) = (text("config", "--config")?, text("once", "--once")?);
         let (level_given, log_given) = (text("level", "--level")?, text("log-format", "--log-format")?);
         let (within, output) = (text("expiring-within", "--expiring-within")?, text("output", "--output")?);
+        let login = text("login", "--login")?.and_then(|login| LoginName::parse(&login));
         let (version, check_config) = (arguments.contains("--version"), arguments.contains("--check-config"));
         let dry_run = arguments.contains("--dry-run");
         if let Some(left) = arguments.finish().into_iter().next() {
@@ -205,7 +216,10 @@ impl Sorted {
         if version {
             return Ok(Invocation::Version);
         }
-        if let Some(flag) = last.keys().find(|flag| !command.takes(flag)) {
+        // Without a login, `inspect` has nothing to do with a configuration.
+        let of_login = |flag: &str| login.is_some() && matches!(flag, "config" | "level" | "log-format");
+        let takes = |flag: &str| command.takes(flag) || *command == Command::Inspect && of_login(flag);
+        if let Some(flag) = last.keys().find(|flag| !takes(flag)) {
             return Err(UsageError::OtherCommand { flag, command: *command });
         }
         // In a terminal the answer itself says what is wrong.
@@ -218,6 +232,12 @@ impl Sorted {
             (Command::Inspect, _) if format == Format::Csv => {
                 Err(UsageError::InvalidValue { flag: "output", value: "csv".to_owned(), expected: "text or json" })
             }
+            (Command::Inspect, files) if login.is_some() => match (login, files) {
+                (Some(login), []) => Ok(Invocation::InspectLogin { flags, login, file: None }),
+                (Some(login), [file]) => Ok(Invocation::InspectLogin { flags, login, file: Some(file.clone()) }),
+                (_, [_, other, ..]) => Err(UsageError::Unexpected(other.clone())),
+                (None, _) => Err(UsageError::NeedsArgument("login")),
+            },
             (Command::Inspect, files) => Ok(Invocation::Inspect(format, files.to_vec())),
             (Command::Explain, [secret]) => match secret.split_once('/') {
                 Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
@@ -307,6 +327,7 @@ fn check(flag: &'static str, value: &str) -> Result<(), UsageError> {
         "log-format" => (log_format(value).is_some(), LOG_FORMATS),
         "expiring-within" => (parse_duration(value).is_ok(), DURATION),
         "output" => (format(value).is_some(), "table, json or csv"),
+        "login" => (LoginName::parse(value).is_some(), "a login with its role, such as vault-dev/dev-role"),
         _ => (!value.is_empty(), "a path"),
     };
     if good { Ok(()) } else { Err(UsageError::InvalidValue { flag, value: value.to_owned(), expected }) }
@@ -474,6 +495,12 @@ mod tests {
             Ok(Invocation::Inspect(Format::Text, files.iter().map(|file| (*file).to_owned()).collect()))
         };
         assert_eq!(read(&["inspect"]), inspect(&[]));
+        let login = LoginName::parse("l/r").unwrap();
+        let flags = Flags { config: None, level: LevelFilter::Error, log_format: log::Format::Text };
+        let file = Some("f".to_owned());
+        assert_eq!(read(&["inspect", "-login", "l/r", "f"]), Ok(Invocation::InspectLogin { flags, login, file }));
+        assert_eq!(read(&["inspect", "-login=l/r", "f", "g"]), Err(UsageError::Unexpected("g".into())));
+        assert!(matches!(read(&["inspect", "-login", "/r"]), Err(UsageError::InvalidValue { .. })));
         assert_eq!(read(&["inspect", "-", "b", "--", "-c", "check"]), inspect(&["-", "b", "-c", "check"]));
     }
 
@@ -505,7 +532,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|log-format|version|h|check|inspect|explain|renew|dry-run|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
+        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|login|level|log-format|version|h|check|inspect|explain|renew|dry-run|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
             if let Err((error, _)) = parse(arguments.into_iter().map(OsString::from)) {
                 let shown = error.to_string();
                 prop_assert_eq!(crate::log::escape(&shown), shown.as_str(), "a usage error can steer a terminal");

@@ -7,6 +7,7 @@ use crate::log::escape;
 use crate::observation::{Reading, TokenSeries};
 use crate::source::Links;
 use crate::source::secrets::NamedSecret;
+use crate::vault::{Login, MountPlan, Reviewer};
 use std::fmt::Write;
 
 /// The whole answer. Calls nobody and opens nothing: it says what is configured, not what would be found.
@@ -26,6 +27,9 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     }
     let everywhere = if config.address.host == ListenHost::Any { " (every interface, IPv6 and IPv4)" } else { "" };
     writeln!(out, "Serves metrics at {}{everywhere}.", config.address)?;
+    if !config.status_page {
+        writeln!(out, "Shows no status page.")?;
+    }
     writeln!(out, "Polls every {}.", written_duration(config.polling_interval))?;
     write_kubernetes(config, out)?;
     let watch = if config.watch { ", and looks for changes in between" } else { "" };
@@ -42,6 +46,9 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
             }
             Links::Anywhere => "Links in them are followed wherever they lead.\n",
         });
+    }
+    for login in &config.logins {
+        write_login(login, out)?;
     }
     for renewal in &config.renewals {
         let (target, origin) = (renewal.target.to_string(), &renewal.request.origin);
@@ -68,6 +75,29 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     )
 }
 
+fn write_login(login: &Login, out: &mut String) -> std::fmt::Result {
+    let name = &login.name;
+    let roles = |known: usize| if known == 1 { "1 role".to_owned() } else { format!("{known} roles") };
+    match &login.mount {
+        MountPlan::Jwt(mount) => writeln!(out, "Login {name}: JWT auth, with {}.", roles(mount.roles.len()))?,
+        MountPlan::Kubernetes(mount) => {
+            writeln!(out, "Login {name}: Kubernetes auth, with {}.", roles(mount.roles.len()))?;
+        }
+        MountPlan::Live(live) => {
+            let (mount, interval) = (escape(&live.mount), written_duration(live.refresh_interval));
+            writeln!(out, "Login {name}: reads {mount} at {} every {interval}.", live.address)?;
+        }
+    }
+    let interval = written_duration(login.review_interval);
+    match &login.review {
+        Reviewer::Nobody => Ok(()),
+        Reviewer::Ours => writeln!(out, "  sends its tokens to the TokenReview of our cluster every {interval}"),
+        Reviewer::Context(context) => {
+            writeln!(out, "  sends its tokens to the TokenReview of the context {} every {interval}", escape(context))
+        }
+    }
+}
+
 fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
     if !config.kubernetes {
         return writeln!(out, "Kubernetes: calls no API server.");
@@ -84,7 +114,7 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
             writeln!(out, "In each of them:")?;
         }
     }
-    for NamedSecret { context, namespace, name, keys } in &config.secrets {
+    for NamedSecret { context, namespace, name, keys, .. } in &config.secrets {
         let keys = if keys.is_empty() { String::new() } else { format!(", of which {}", keys.join(", ")) };
         let place = context.as_ref().map(|context| format!(" in {} alone", escape(context))).unwrap_or_default();
         writeln!(out, "  reads the Secret {namespace}/{name}{place}{keys}")?;

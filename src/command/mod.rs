@@ -8,6 +8,7 @@ mod explain;
 #[cfg(test)]
 mod golden;
 mod inspect;
+mod logins;
 mod looking;
 mod once;
 mod reload;
@@ -68,6 +69,9 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Invocation::Run(flags)) => with_config(&flags, |loaded| run::run(flags.config.clone(), loaded)),
         Ok(Invocation::Check(flags, check_flags)) => {
             with_config(&flags, |loaded| check::check(&loaded.config, check_flags))
+        }
+        Ok(Invocation::InspectLogin { flags, login, file }) => {
+            with_config(&flags, |loaded| inspect::login::explain(&loaded.config, &login, file.as_deref()))
         }
         Ok(Invocation::Inspect(format, files)) => inspect::inspect(format, &files),
         Ok(Invocation::Once(flags, path)) => with_config(&flags, |loaded| once::once(&loaded.config, &path)),

@@ -1,14 +1,16 @@
 //! `-once PATH`: one poll of every source, and the exposition into a file for node_exporter's textfile collector.
 
-use super::{EXIT_FAILURE, EXIT_USAGE, looking, run};
+use super::{EXIT_FAILURE, EXIT_USAGE, logins, looking, run};
 use crate::config::Config;
 use crate::metrics;
+use crate::published::Published;
 use crate::snapshot::Snapshot;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// node_exporter reads it as another user.
 const MODE: u32 = 0o644;
@@ -16,7 +18,8 @@ const MODE: u32 = 0o644;
 /// Writes also if a source failed: then its `source_up` is 0, and the exit code 1.
 pub(super) fn once(config: &Config, path: &str) -> ExitCode {
     run::leave_no_core();
-    let looked = looking::own_metrics().and_then(|own| looking::look(config, &own).map(|snapshot| (snapshot, own)));
+    let looked = looking::own_metrics()
+        .and_then(|own| looking::look(config, &own).map(|snapshot| (Arc::new(Published::new(snapshot)), own)));
     let (snapshot, own) = match looked {
         Ok(looked) => looked,
         Err(reason) => {
@@ -24,6 +27,10 @@ pub(super) fn once(config: &Config, path: &str) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    if !config.logins.is_empty() {
+        logins::judge_once(config, &own, Arc::clone(&snapshot));
+    }
+    let snapshot = snapshot.load();
     let failed = tell_failures(&snapshot);
     let write = |out: &mut dyn Write| metrics::encode_for_file(&snapshot, &own, out);
     let written = match path {

@@ -5,6 +5,7 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
+use super::logins::Logins;
 use super::renewals::Renewals;
 use super::sources::{self, Recipe, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
@@ -17,6 +18,7 @@ use crate::source::Stopper;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
@@ -41,6 +43,9 @@ pub(super) struct Reloader {
     handover: Arc<Handover>,
     /// The poller, when something waits there.
     wake: SyncSender<()>,
+    /// Whether the server shows its page.
+    status_page: Arc<AtomicBool>,
+    logins: Logins,
     hasher: RandomState,
     /// The content that was read last; of none, why it could not be read.
     last_read: Option<u64>,
@@ -96,6 +101,8 @@ impl Reloader {
         (handover, wake): (Arc<Handover>, SyncSender<()>),
         snapshot: Arc<Published<Snapshot>>,
     ) -> Result<(Self, Lineup), String> {
+        let status_page = loaded.config.status_page;
+        let logins = Logins::new(own.clone(), Arc::clone(&snapshot));
         let mut reloader = Self {
             named,
             file: WatchedFile::new(&loaded.path),
@@ -107,6 +114,8 @@ impl Reloader {
             own,
             handover,
             wake,
+            status_page: Arc::new(AtomicBool::new(status_page)),
+            logins,
             hasher: RandomState::new(),
             last_read: None,
             refused: None,
@@ -118,11 +127,12 @@ impl Reloader {
         Ok((reloader, lineup))
     }
 
-    /// Starts the thread of the renewals, if there are any.
+    /// Starts the threads of the renewals and of the logins, if there are any.
     ///
     /// # Errors
     /// If there is no way into the cluster, or the thread cannot be started.
-    pub(super) fn start_renewals(&mut self) -> Result<(), String> {
+    pub(super) fn start_errands(&mut self) -> Result<(), String> {
+        self.logins.take(&self.current.config)?;
         let means = self.means(&self.current.config)?;
         self.renewals.take(self.current.config.renewals.clone(), means)
     }
@@ -136,6 +146,11 @@ impl Reloader {
         let shard = config.shard;
         let owns = move |namespace: &str, name: &str| shard.is_none_or(|shard| shard.owns(namespace, name));
         Ok(Means { owns: Arc::new(owns), ..Means::new(cluster, own, Arc::clone(&self.snapshot)) })
+    }
+
+    /// Whether the page is to be shown, now and after each reload.
+    pub(super) fn status_page(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.status_page)
     }
 
     /// Looks and reads until nobody can ask any more.
@@ -235,13 +250,21 @@ impl Reloader {
             self.current = loaded;
             return Ok(Taken::Unchanged);
         }
+        if loaded.config.logins != self.current.config.logins {
+            changes.push("other logins".to_owned());
+        }
         self.running = running;
         self.current = loaded;
         self.handover.put(lineup);
+        self.status_page.store(self.current.config.status_page, Ordering::Relaxed);
         // Where there is no room, the poller has something to do and comes by anyway.
         let _ = self.wake.try_send(());
         for stop in ended.into_iter().filter_map(|old| old.stopper) {
             stop();
+        }
+        // Their clusters may be others, too.
+        if let Err(error) = self.logins.take(&self.current.config) {
+            log::error!("{error}");
         }
         if let Err(error) = self.renewals.take(self.current.config.renewals.clone(), means) {
             log::error!("{error}");

@@ -74,7 +74,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     let listener = bind(&address)?;
     let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover, wake);
     let tell_end = tell.clone();
-    let shown = Shown::new(snapshot, own, BUILD.version);
+    let shown = Shown::new(snapshot, own, BUILD.version, reloader.status_page());
     let address = server::start(listener, shown, move |error| {
         let _ = tell_end.send(End::Failure(error.to_string()));
     })
@@ -88,7 +88,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     })?;
 
     // Behind the listener: a second exporter that finds the port in use must not renew anything.
-    reloader.start_renewals()?;
+    reloader.start_errands()?;
     // Not on this thread: a file system that hangs must not keep the program from its end.
     spawn("reload", move || reloader.run(&reload_asked))?;
 

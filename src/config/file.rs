@@ -2,8 +2,8 @@
 
 use super::reader::{Fault, Reader};
 use super::{
-    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, places, renewals,
-    shard,
+    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, logins, places,
+    renewals, shard,
 };
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
@@ -36,6 +36,7 @@ const KEYS: &[&str] = &[
     "max_series_per_token",
     "max_series",
     "token_series",
+    "logins",
     "secret_labels",
     "namespace_labels",
     "renewals",
@@ -43,6 +44,7 @@ const KEYS: &[&str] = &[
     "drop_labels",
     "hash_labels",
     "hash_key_file",
+    "status_page",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -83,6 +85,10 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
     }
     if let Some(value) = fields.get("watch") {
         config.watch = value.boolean()?;
+    }
+    if let Some(value) = fields.get("logins") {
+        config.logins = logins::logins(value, &config, lookup)?;
+        config.reading.logins = config.logins.iter().map(|login| login.name.clone()).collect();
     }
     if let Some(value) = fields.get("exclude_namespaces") {
         config.exclude_namespaces = texts(value, "namespaces or patterns such as kube-*", places::excluded)?;
@@ -150,6 +156,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
     disclosure::read(&fields, &mut config, &names, lookup, key_file)?;
     if let Some(value) = fields.get("renewals") {
         config.renewals = renewals::renewals(value, &config, lookup)?;
+    }
+    if let Some(value) = fields.get("status_page") {
+        config.status_page = value.boolean()?;
     }
     Ok(config)
 }

@@ -18,6 +18,7 @@ mod expansion;
 mod extra_labels;
 mod file;
 mod load;
+mod logins;
 mod places;
 mod reader;
 mod renewals;
@@ -39,6 +40,7 @@ use crate::observation::{Bounds, Reading};
 use crate::renewal::Renewal;
 use crate::source::secrets::{NamedSecret, Shard};
 use crate::source::{FileGlob, Links};
+use crate::vault::Login;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,8 +93,12 @@ pub struct Config {
     pub hashed: Vec<String>,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
+    /// What tokens are held against; no two have the same name.
+    pub logins: Vec<Login>,
     /// Tokens that are renewed before they expire.
     pub renewals: Vec<Renewal>,
+    /// Whether there is a page for people at `/`.
+    pub status_page: bool,
 }
 
 impl Config {
@@ -137,7 +143,9 @@ impl Default for Config {
             dropped: Vec::new(),
             hashed: Vec::new(),
             max_series: 250_000,
+            logins: Vec::new(),
             renewals: Vec::new(),
+            status_page: true,
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::reader::{Fault, Fields, Reader};
 use super::{Config, Expected, file};
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern, check_dns_label, check_subdomain_name};
+use crate::observation::{LoginName, MAX_LOGINS};
 use crate::source::secrets::NamedSecret;
 
-const SECRET_KEYS: &[&str] = &["context", "namespace", "name", "key"];
+const SECRET_KEYS: &[&str] = &["context", "namespace", "name", "key", "login"];
 
 /// A name of a context stands in a label and in names of sources: a longer one is no name.
 const LONGEST_CONTEXT: usize = 256;
@@ -67,12 +68,16 @@ pub(super) fn secrets(value: &Reader<'_>, config: &Config) -> Result<Vec<NamedSe
         check_not_excluded(in_namespace, &namespace, &config.exclude_namespaces)?;
         let name = name.text("the name of a Secret", secret_name)?;
         let key = fields.get("key").map(|key| key.text("a data key", data_key)).transpose()?;
+        let logins = logins(&fields, key.as_deref(), &config.reading.logins)?;
         let is_same =
             |known: &&mut NamedSecret| known.context == context && known.namespace == namespace && known.name == name;
         match secrets.iter_mut().find(is_same) {
-            None => secrets.push(NamedSecret { context, namespace, name, keys: key.into_iter().collect() }),
+            None => secrets.push(NamedSecret { context, namespace, name, keys: key.into_iter().collect(), logins }),
             Some(known) => match key {
-                Some(key) if !known.keys.is_empty() && !known.keys.contains(&key) => known.keys.push(key),
+                Some(key) if !known.keys.is_empty() && !known.keys.contains(&key) => {
+                    known.keys.push(key);
+                    known.logins.extend(logins);
+                }
                 _ => return Err(item.refuse(Expected::new("each Secret once, or once for each of its keys"))),
             },
         }
@@ -111,6 +116,32 @@ pub(super) fn check_each_context_has_secrets(fields: &Fields<'_>, config: &Confi
         }
     }
     Ok(())
+}
+
+/// `login` of a Secret: what the tokens of that data key are held against.
+fn logins(fields: &Fields<'_>, key: Option<&str>, known: &[String]) -> Result<Vec<(Option<String>, LoginName)>, Fault> {
+    let Some(value) = fields.get("login") else { return Ok(Vec::new()) };
+    let items = value.list("logins with their roles, such as vault-dev/dev-role")?;
+    if items.len() > MAX_LOGINS {
+        return Err(value.refuse(Expected::new(format!("at most {MAX_LOGINS} logins"))));
+    }
+    let read = |text: &str| {
+        let name =
+            LoginName::parse(text).ok_or_else(|| Expected::new("a login with its role, such as vault-dev/dev-role"))?;
+        if !known.iter().any(|known| **known == *name.login) {
+            return Err(Expected::new("one of `logins`, and a role in it"));
+        }
+        Ok((key.map(str::to_owned), name))
+    };
+    items.iter().map(|item| item.text("a login with its role", read)).collect()
+}
+
+/// `name` of a login.
+pub(super) fn name_of_login(text: &str) -> Result<String, Expected> {
+    match LoginName::parse(text) {
+        Some(name) if name.role.is_empty() && !text.contains('/') => Ok(text.to_owned()),
+        _ => Err(Expected::new("a name of letters, digits, '-', '_' and '.'")),
+    }
 }
 
 /// With `secrets` and without `label_selectors` nothing is listed: then what says where to list was meant otherwise.

@@ -184,6 +184,19 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
+    /// The value itself, for whoever knows better what may stand in it.
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// The value of a key of a mapping, if there is one.
+    pub(super) fn member(&self, name: &str) -> Option<Self> {
+        let Node::Map(entries) = self.node else { return None };
+        let at = entries.iter().position(|(key, _)| matches!(key, Node::Text(text) if text == name))?;
+        let (_, node) = entries.get(at)?;
+        Some(Reader { node, steps: self.onward(Step::Value(at)), key: self.below(name) })
+    }
+
     fn onward(&self, step: Step) -> Vec<Step> {
         self.steps.iter().copied().chain([step]).collect()
     }

@@ -7,15 +7,23 @@
 mod claims;
 mod compact;
 mod decoder;
+mod der;
 mod error;
+pub mod jwk;
+mod masking;
+mod modular;
 mod opened;
 mod pointer;
 mod pseudonym;
+mod public_key;
+pub mod signature;
 
 pub use claims::{ClaimPaths, ClaimsSet, NumericDate};
 pub use compact::{MAX_TOKEN_BYTES, Segments, looks_like_jwt, without_decoration};
 pub use decoder::{Decoder, TokenType, UnverifiedJwt};
 pub use error::{DecodeError, SegmentFault};
+pub use masking::without_tokens;
 pub use opened::OpenedJwt;
 pub use pointer::{JsonPointer, PointerError, push_token};
 pub use pseudonym::PseudonymKey;
+pub use public_key::{Curve, PemFault, PublicKey};

@@ -14,12 +14,17 @@ pub struct SecretObject<'a> {
     pub name: Cow<'a, str>,
     /// The value of the annotation that was asked for.
     pub annotation: Option<Cow<'a, str>>,
+    /// The value of the annotation [`LOGIN_ANNOTATION`].
+    pub login: Option<Cow<'a, str>>,
     /// `metadata.resourceVersion` where it is a number: a later state has a larger one (Kubernetes API concepts, "Resource
     /// versions"; KEP-5504). Anything else becomes a hash with the highest bit set, which can be told apart and has no order.
     pub version: u64,
     labels: &'a str,
     data: &'a str,
 }
+
+/// The annotation whose value names the logins that the tokens of a Secret are held against.
+pub const LOGIN_ANNOTATION: &str = "jwt-exporter/login";
 
 /// The parts of a Namespace object that are looked at (Kubernetes API, `core/v1.Namespace`).
 #[derive(Debug)]
@@ -123,10 +128,12 @@ impl<'a> SecretObject<'a> {
             "annotations" => annotations = value,
             _ => {}
         })?;
-        let mut annotation = None;
+        let (mut annotation, mut login) = (None, None);
         members_or_null(annotations, |key, value| {
             if key == annotation_key {
                 annotation = json::string(value);
+            } else if key == LOGIN_ANNOTATION {
+                login = json::string(value);
             }
         })?;
         let version = json::string(resource_version).unwrap_or_default();
@@ -136,7 +143,7 @@ impl<'a> SecretObject<'a> {
             hasher.finish() | UNORDERED
         });
         let (Some(namespace), Some(name)) = (namespace, name) else { return Err(ObjectError::NoName) };
-        Ok(Self { namespace, name, annotation, version, labels, data })
+        Ok(Self { namespace, name, annotation, login, version, labels, data })
     }
 
     /// Its labels.
@@ -176,11 +183,11 @@ mod tests {
     #[test]
     fn a_secret_as_the_api_server_writes_it() {
         let item = r#"{"metadata":{"name":"s","namespace":"ns","uid":"1-2","resourceVersion":"42","labels":{"a":"b"},
-            "annotations":{"jwt-exporter/secret-key":"token","other":"\"{\\n}\""},"managedFields":[{"f":{}}]},
+            "annotations":{"jwt-exporter/secret-key":"token","other":"\"{\\n}\"","jwt-exporter/login":"a/b"},"managedFields":[{"f":{}}]},
             "data":{"token":"ZXlK","b\u0061":"LQ=="},"type":"Opaque"}"#;
         let secret = read(item).unwrap();
         assert_eq!((&*secret.namespace, &*secret.name), ("ns", "s"));
-        assert_eq!(secret.annotation.as_deref(), Some("token"));
+        assert_eq!((secret.annotation.as_deref(), secret.login.as_deref()), (Some("token"), Some("a/b")));
         let labels = secret.labels().unwrap();
         assert_eq!((labels.get("a"), labels.get("b")), (Some("b"), None));
         let mut entries = Vec::new();

@@ -61,6 +61,7 @@ pub fn encode_passing(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, o
     text.detailed(snapshot, EXPIRES_IN, |token| token.expires.map(|at| at.since(now)))?;
     text.detailed(snapshot, ISSUED_SINCE, |token| token.issued.map(|at| now.since(at)))?;
     let mut own_families = String::new();
+    own.encode_logins(now, &mut own_families);
     own.encode(&mut own_families);
     text.push(&own_families);
     text.end()
@@ -82,6 +83,7 @@ pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut
 pub fn encode_for_file(snapshot: &Snapshot, own: &OwnMetrics, out: &mut dyn Write) -> io::Result<()> {
     encode_lasting(snapshot, out)?;
     let mut own_families = String::new();
+    own.encode_lasting_logins(&mut own_families);
     own.encode_those(&mut own_families, |name| !name.starts_with("process_"));
     out.write_all(own_families.as_bytes())
 }
@@ -227,7 +229,7 @@ mod tests {
     use crate::jwt::{ClaimPaths, PseudonymKey};
     use crate::metrics::BuildInfo;
     use crate::observation::{
-        Bounds, DataValue, LabelMap, Observer, Reading, SecretView, Showing, Showings, TokenSeries,
+        Bounds, DataValue, LabelMap, Logins, Observer, Reading, SecretView, Showing, Showings, TokenSeries,
     };
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -259,6 +261,7 @@ mod tests {
                 name,
                 annotation: None,
                 data: &data,
+                logins: Logins::Annotation(None),
                 picked: true,
                 extra: &extra,
                 version: 0,

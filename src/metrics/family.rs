@@ -111,6 +111,31 @@ pub(super) const CONFIG_RELOAD: Family = gauge(
 pub(super) const BUILD_INFO: Family =
     gauge("jwt_exporter_build_info", "Always 1: version, revision and compiler of this program.");
 
+pub(super) const LOGIN_ACCEPTED: Family = gauge(
+    "jwt_exporter_login_accepted",
+    "Whether the token would be let in now with the role: 1 or 0. No sample where it cannot be told.",
+);
+pub(super) const LOGIN_REFUSED: Family = gauge(
+    "jwt_exporter_login_refused",
+    "Always 1: the token would not be let in now with the role, and the first reason that the server would report.",
+);
+pub(super) const LOGIN_UNDETERMINED: Family = gauge(
+    "jwt_exporter_login_undetermined",
+    "Always 1: it cannot be told whether the token would be let in with the role, and why not.",
+);
+pub(super) const LOGIN_ACCEPTED_FROM: Family = gauge(
+    "jwt_exporter_login_accepted_from_timestamp_seconds",
+    "From when on the token is let in with the role, leeways included, in Unix seconds. No sample where nothing holds it back.",
+);
+pub(super) const LOGIN_ACCEPTED_UNTIL: Family = gauge(
+    "jwt_exporter_login_accepted_until_timestamp_seconds",
+    "Until when the token is let in with the role, leeways included, in Unix seconds. No sample where there is no end.",
+);
+pub(super) const LOGIN_CONFIG_AGE: Family = gauge(
+    "jwt_exporter_login_config_age_seconds",
+    "Age of what is known of the login's mount: its config, roles and key sets, where they have to be read.",
+);
+
 pub(super) const RENEWALS: Family =
     counter("jwt_exporter_renewals_total", "Tries to renew the token, by result (success, failure).");
 pub(super) const RENEWAL_LAST_SUCCESS: Family = gauge(
@@ -129,7 +154,7 @@ pub(super) const RENEWAL_INSECURE: Family = gauge(
 );
 
 /// All families but those of the process, for tests that hold the documents to them.
-pub const FAMILIES: [Family; 27] = [
+pub const FAMILIES: [Family; 33] = [
     EXPIRES_IN,
     ISSUED_SINCE,
     EXPIRATION,
@@ -152,6 +177,12 @@ pub const FAMILIES: [Family; 27] = [
     KUBE_REQUESTS,
     CONFIG_RELOAD,
     BUILD_INFO,
+    LOGIN_ACCEPTED,
+    LOGIN_REFUSED,
+    LOGIN_UNDETERMINED,
+    LOGIN_ACCEPTED_FROM,
+    LOGIN_ACCEPTED_UNTIL,
+    LOGIN_CONFIG_AGE,
     RENEWALS,
     RENEWAL_LAST_SUCCESS,
     RENEWAL_NEXT,

@@ -6,10 +6,12 @@
 
 mod exposition;
 mod family;
+mod logins;
 mod own;
 mod renewals;
 
 pub use exposition::{CONTENT_TYPE, encode, encode_for_file, encode_lasting, encode_passing};
 pub use family::{FAMILIES, Family, Kind};
+pub use logins::{Judged, LoginBoard, LoginCase};
 pub use own::{BuildInfo, OwnMetrics};
 pub use renewals::RenewalStatus;

@@ -1,8 +1,10 @@
 //! The exporter's own counters, its build and its process, kept by the `prometheus` crate.
 
 use super::family::{BUILD_INFO, CONFIG_RELOAD, ERROR_TOTAL, KUBE_REQUESTS, POLL_DURATION, SOURCE_ERRORS};
+use super::logins::{self, LoginBoard};
 use super::renewals::{self, RenewalStatus};
 use crate::published::Published;
+use crate::time::UnixSeconds;
 use prometheus::core::Collector;
 use prometheus::proto::LabelPair;
 use prometheus::{
@@ -30,6 +32,7 @@ pub struct OwnMetrics {
     poll_duration: HistogramVec,
     kube_requests: IntCounterVec,
     config_reload: IntGauge,
+    logins: Arc<Published<LoginBoard>>,
     renewals: Arc<Published<Vec<RenewalStatus>>>,
 }
 
@@ -61,6 +64,7 @@ impl OwnMetrics {
                 &["verb", "resource", "code"],
             )?,
             config_reload: IntGauge::new(CONFIG_RELOAD.name, CONFIG_RELOAD.help)?,
+            logins: Arc::new(Published::new(LoginBoard::default())),
             renewals: Arc::new(Published::new(Vec::new())),
             registry,
         };
@@ -105,6 +109,21 @@ impl OwnMetrics {
     /// The configuration was read again; whether it was accepted.
     pub fn set_reload(&self, successful: bool) {
         self.config_reload.set(successful.into());
+    }
+
+    /// What is shown of the logins from now on.
+    pub fn publish_logins(&self, logins: LoginBoard) {
+        self.logins.publish(logins);
+    }
+
+    /// Appends the families of the logins, as they are at an instant.
+    pub(super) fn encode_logins(&self, now: UnixSeconds, text: &mut String) {
+        logins::encode(&self.logins.load(), now, text);
+    }
+
+    /// Appends those of them that still hold when they are read later.
+    pub(super) fn encode_lasting_logins(&self, text: &mut String) {
+        logins::windows(&self.logins.load(), None, text);
     }
 
     /// A source is gone for good: its own series go with it. What it added to the total stays.

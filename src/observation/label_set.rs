@@ -2,7 +2,7 @@
 //! (Prometheus, "Exposition formats", text-based format: label values escape `\`, `"` and the line feed.)
 
 use super::Showing;
-use std::borrow::Cow;
+pub use crate::jwt::without_tokens;
 
 /// A label value longer than this is cut: claims may be megabytes, and every scrape would carry them.
 pub const MAX_LABEL_BYTES: usize = 512;
@@ -155,32 +155,6 @@ impl ExtraLength {
 fn cut_end(text: &str, length: u32) -> &str {
     let end = text.len().saturating_sub(length as usize);
     text.get(..end).unwrap_or(text)
-}
-
-/// The text with `…` in the place of each token. People put tokens where names belong: into the annotation, as a member of a
-/// document, into another token's claim.
-pub fn without_tokens(text: &str) -> Cow<'_, str> {
-    // Of a header as every library writes it: `{"` in base64url. Shorter than this is nothing that could be used.
-    const START: &[u8] = b"eyJ";
-    const LEAST: usize = 20;
-    let mut found = memchr::memmem::find_iter(text.as_bytes(), START).peekable();
-    if found.peek().is_none() {
-        return Cow::Borrowed(text);
-    }
-    let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+=".contains(byte);
-    let (mut kept, mut from) = (String::new(), 0);
-    for start in found {
-        let rest = text.as_bytes().get(start..).unwrap_or_default();
-        let length = rest.iter().position(|byte| !belongs(byte)).unwrap_or(rest.len());
-        let dots = memchr::memchr_iter(b'.', rest.get(..length).unwrap_or_default()).count();
-        if start >= from && dots >= 2 && length >= LEAST {
-            kept.push_str(text.get(from..start).unwrap_or_default());
-            kept.push_str(ELLIPSIS);
-            from = start + length;
-        }
-    }
-    kept.push_str(text.get(from..).unwrap_or_default());
-    Cow::Owned(kept)
 }
 
 fn push_value(set: &mut String, value: &str) {

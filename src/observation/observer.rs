@@ -5,11 +5,13 @@ use super::label_set::without_tokens;
 use super::token::location;
 use super::view::ValueFault;
 use super::{
-    Bounds, DataValue, ExtraLabels, FileView, LabelMap, MAX_VALUE_BYTES, Reason, SecretObservation, SecretView,
-    Showings, TokenError, TokenObservation, TokenSeries,
+    Bounds, DataValue, ExtraLabels, FileView, KeptToken, LabelMap, LoginName, Logins, MAX_VALUE_BYTES, Reason,
+    SecretObservation, SecretView, Showings, TokenError, TokenObservation, TokenSeries,
 };
 use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
+use crate::redacted::Redacted;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use zeroize::Zeroize as _;
 
 /// How tokens are read: the part of the configuration that this room needs.
@@ -21,6 +23,8 @@ pub struct Reading {
     pub bounds: Bounds,
     /// The label of the cluster, as [`cluster_label`](super::cluster_label) writes it.
     pub cluster: String,
+    /// The names of the logins that tokens can be held against. Without any, no token is kept whole.
+    pub logins: Arc<[String]>,
     /// Labels of the Secret that stand on its samples.
     pub secret_labels: LabelMap,
     /// Labels of its namespace that do.
@@ -37,7 +41,16 @@ impl Reading {
     pub fn new(claims: ClaimPaths, bounds: Bounds) -> Self {
         let (secret_labels, namespace_labels) = (LabelMap::default(), LabelMap::default());
         let (show, token_series) = (Showings::default(), TokenSeries::default());
-        Self { claims, bounds, cluster: String::new(), secret_labels, namespace_labels, show, token_series }
+        Self {
+            claims,
+            bounds,
+            cluster: String::new(),
+            logins: Arc::default(),
+            secret_labels,
+            namespace_labels,
+            show,
+            token_series,
+        }
     }
 
     /// The labels for a Secret whose label of a given key has the value that `of_secret` tells, and those of its namespace as
@@ -82,7 +95,7 @@ impl Observer {
     /// The annotation names the data keys; without it every value that looks like a token is read, and every document
     /// is searched for some.
     pub fn observe(&mut self, secret: &SecretView<'_>) -> Option<SecretObservation> {
-        let mut found = Findings::new(secret, self.reading.bounds);
+        let mut found = Findings::new(secret, &self.reading);
         let mut keys = secret.annotation.into_iter().flat_map(named_keys).peekable();
         let annotated = keys.peek().is_some();
         for key in keys {
@@ -113,20 +126,22 @@ impl Observer {
             name: file.path,
             annotation: None,
             data: &data,
+            logins: Logins::Annotation(None),
             picked: file.named,
             extra: &self.reading.extra_labels(|_| None, None),
             version: file.version,
         };
-        let mut found = Findings::new(&view, self.reading.bounds);
+        let mut found = Findings::new(&view, &self.reading);
         for (key, value) in data.iter().filter(|(_, value)| file.named || value.is_worth_a_look()) {
             self.read(key, value, file.named, &mut found);
         }
         (!found.is_empty()).then(|| found.into_observation(&view))
     }
 
-    /// Reads one value. Only a `wanted` one, named by somebody, is an error if it holds no token.
+    /// Reads one value, and keeps the tokens in it that have a login. Only a `wanted` one, named by somebody, is an error if it holds no token.
     fn read(&mut self, key: &str, value: &DataValue<'_>, wanted: bool, found: &mut Findings<'_>) {
         let Self { reading, decoder, value: buffer, text } = self;
+        found.keep_of(key);
         let bytes = match value.bytes(buffer) {
             Ok(bytes) => bytes,
             Err(fault) => {
@@ -141,7 +156,7 @@ impl Observer {
         let mut not_a_token = None;
         if wanted || looks_like_jwt(bare) {
             match decoder.decode(bare, &reading.claims) {
-                Ok(jwt) => return found.token(key, &jwt, reading, text),
+                Ok(jwt) => return found.token(key, &jwt, reading, bare, text),
                 Err(error) => not_a_token = Some(error),
             }
         }
@@ -149,13 +164,13 @@ impl Observer {
         let end = document::search(bare, &mut |pointer, value| {
             let place = format!("{key}{pointer}");
             match decoder.decode(value, &reading.claims) {
-                Ok(jwt) => found.token(&place, &jwt, reading, text),
-                Err(error) => found.decode_error(&place, &error),
+                Ok(jwt) => found.token(&place, &jwt, reading, without_decoration(value), text),
+                Err(error) => found.decode_error(&place, without_decoration(value), &error),
             }
             if found.overflown { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match (end, not_a_token) {
-            (Err(DocumentFault::NoDocument), Some(error)) => found.decode_error(key, &error),
+            (Err(DocumentFault::NoDocument), Some(error)) => found.decode_error(key, bare, &error),
             (Err(fault), _) if wanted => found.error(key, Reason::InvalidDocument, fault.to_string()),
             (Ok(()), _) if wanted && found.len() == before => {
                 found.error(key, Reason::NoToken, "the document holds no token".into());
@@ -174,16 +189,52 @@ impl Drop for Observer {
 /// What has been found in one Secret so far.
 struct Findings<'a> {
     secret: &'a SecretView<'a>,
+    known_logins: Arc<[String]>,
     bounds: Bounds,
     tokens: Vec<TokenObservation>,
     errors: Vec<TokenError>,
+    kept: Vec<KeptToken>,
+    /// Of the value that is being read.
+    logins: Arc<[LoginName]>,
     places: usize,
     overflown: bool,
 }
 
 impl<'a> Findings<'a> {
-    fn new(secret: &'a SecretView<'a>, bounds: Bounds) -> Self {
-        Self { secret, bounds, tokens: Vec::new(), errors: Vec::new(), places: 0, overflown: false }
+    fn new(secret: &'a SecretView<'a>, reading: &Reading) -> Self {
+        Self {
+            secret,
+            known_logins: Arc::clone(&reading.logins),
+            bounds: reading.bounds,
+            tokens: Vec::new(),
+            errors: Vec::new(),
+            kept: Vec::new(),
+            logins: Arc::default(),
+            places: 0,
+            overflown: false,
+        }
+    }
+
+    /// From here on tokens of this data key are found.
+    fn keep_of(&mut self, key: &str) {
+        if !self.known_logins.is_empty() {
+            self.logins = self.secret.logins.of_key(key);
+        }
+    }
+
+    /// Keeps a value whole that is held against a login, whether we can read it or not: servers read some that we do not.
+    fn keep(&mut self, location: &str, value: &[u8]) {
+        if self.logins.is_empty() {
+            return;
+        }
+        let is_known = |name: &LoginName| self.known_logins.iter().any(|known| **known == *name.login);
+        // What is no UTF-8 is no token for anybody.
+        let text = self.logins.iter().any(is_known).then(|| Redacted::new(String::from_utf8_lossy(value).into_owned()));
+        self.kept.push(KeptToken {
+            location: location.into(),
+            logins: Arc::clone(&self.logins),
+            text: text.map(Arc::new),
+        });
     }
 
     fn len(&self) -> usize {
@@ -201,11 +252,12 @@ impl<'a> Findings<'a> {
         !self.overflown
     }
 
-    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, reading: &Reading, text: &mut String) {
+    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, reading: &Reading, value: &[u8], text: &mut String) {
         if !self.takes_place() {
             return;
         }
         let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
+        self.keep(&location, value);
         let token = TokenObservation::new(jwt, &location, reading, text);
         let joined = token.joined;
         self.tokens.push(token);
@@ -228,8 +280,11 @@ impl<'a> Findings<'a> {
         }
     }
 
-    fn decode_error(&mut self, key: &str, error: &DecodeError) {
-        self.error(key, Reason::from(error), error.to_string());
+    fn decode_error(&mut self, key: &str, value: &[u8], error: &DecodeError) {
+        if self.takes_place() {
+            self.beside(key, Reason::from(error), error.to_string());
+            self.keep(&location(self.secret.namespace, self.secret.name, key, self.secret.extra), value);
+        }
     }
 
     fn error(&mut self, key: &str, reason: Reason, detail: String) {
@@ -259,6 +314,14 @@ impl<'a> Findings<'a> {
             }
             same
         });
+        self.kept.sort_by(|a, b| a.location.cmp(&b.location));
+        self.kept.dedup_by(|next, kept| {
+            let same = next.location == kept.location;
+            if same {
+                std::mem::swap(next, kept);
+            }
+            same
+        });
         self.errors.sort_by(|a, b| (&a.location, a.reason).cmp(&(&b.location, b.reason)));
         self.errors.dedup_by(|a, b| a.location == b.location && a.reason == b.reason);
         SecretObservation {
@@ -266,6 +329,7 @@ impl<'a> Findings<'a> {
             name: secret.name.into(),
             tokens: self.tokens.into(),
             errors: self.errors.into(),
+            kept: self.kept.into(),
             version: secret.version,
             extra: secret.extra.length(),
         }
@@ -321,7 +385,16 @@ mod tests {
         let data: Vec<_> =
             data.iter().map(|(key, value)| ((*key).into(), DataValue::Base64(STANDARD.encode(value).into()))).collect();
         let extra = &ExtraLabels::default();
-        let view = SecretView { namespace: "ns", name: "s", annotation, data: &data, picked, extra, version: 1 };
+        let view = SecretView {
+            namespace: "ns",
+            name: "s",
+            annotation,
+            data: &data,
+            logins: Logins::Annotation(None),
+            picked,
+            extra,
+            version: 1,
+        };
         Observer::new(Reading::new(ClaimPaths::default(), BOUNDS)).observe(&view)
     }
 

@@ -89,7 +89,7 @@ pub enum TokenSeries {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView, label_value};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView, label_value};
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
@@ -119,8 +119,16 @@ mod tests {
         let token = format!("{}.{}.c2ln", encode(&header), encode(&claims));
         let data = [("k".into(), DataValue::Plain(token.into()))];
         let extra = &ExtraLabels::default();
-        let view =
-            SecretView { namespace: "n", name: "s", annotation: None, data: &data, picked: true, extra, version: 0 };
+        let view = SecretView {
+            namespace: "n",
+            name: "s",
+            annotation: None,
+            data: &data,
+            picked: true,
+            extra,
+            logins: Logins::Annotation(None),
+            version: 0,
+        };
         let secret = Observer::new(reading).observe(&view).unwrap();
         // Texts escape twice in it; what is looked for has nothing to escape.
         (format!("{secret:?}"), secret)

@@ -1,6 +1,6 @@
 //! What is kept of one token and of one Secret, in as few bytes as its samples need.
 
-use super::{ExtraLabels, ExtraLength, MAX_LABEL_BYTES, Reading, Reason, Showing, TokenSeries, push_label};
+use super::{ExtraLabels, ExtraLength, KeptToken, MAX_LABEL_BYTES, Reading, Reason, Showing, TokenSeries, push_label};
 use crate::jwt::{ClaimsSet, TokenType, UnverifiedJwt};
 use crate::time::UnixSeconds;
 use std::borrow::Cow;
@@ -27,6 +27,8 @@ pub struct SecretObservation {
     pub tokens: Box<[TokenObservation]>,
     /// Sorted by key.
     pub errors: Box<[TokenError]>,
+    /// Those with a login, sorted by key.
+    pub kept: Box<[KeptToken]>,
     /// Tells one state of the object from another; see [`SecretView::version`](super::SecretView::version).
     pub version: u64,
     /// How much of each location is labels that the configuration adds.
@@ -55,7 +57,8 @@ impl SecretObservation {
         }
         errors.sort_by(|a, b| a.location.cmp(&b.location));
         let (tokens, extra) = ([].into(), extra.length());
-        Self { namespace: namespace.into(), name: name.into(), tokens, errors: errors.into(), version, extra }
+        let kept = [].into();
+        Self { namespace: namespace.into(), name: name.into(), tokens, errors: errors.into(), kept, version, extra }
     }
 
     /// The label of its cluster, as [`cluster_label`](super::cluster_label) writes it.
@@ -81,6 +84,7 @@ impl SecretObservation {
             name: self.name.clone(),
             tokens: self.tokens.iter().map(|token| token.with_location(&moved(token.location()))).collect(),
             errors: self.errors.iter().map(error).collect(),
+            kept: self.kept.iter().map(|token| token.at(&moved(&token.location))).collect(),
             version: self.version,
             extra: self.extra.with_namespace(of_namespace),
         }
@@ -101,6 +105,7 @@ impl SecretObservation {
             name: path.into(),
             tokens: [].into(),
             errors: errors.into_iter().map(error).collect(),
+            kept: [].into(),
             version: 0,
             extra: extra.length(),
         }

@@ -1,6 +1,6 @@
 //! A Secret as a source lends it: nothing is copied, nothing outlives the call.
 
-use super::ExtraLabels;
+use super::{ExtraLabels, Logins};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -19,6 +19,8 @@ pub struct SecretView<'a> {
     pub annotation: Option<&'a str>,
     /// Key and value.
     pub data: &'a [(Cow<'a, str>, DataValue<'a>)],
+    /// What its tokens are held against.
+    pub logins: Logins<'a>,
     /// Whether a selector or a name asked for just this Secret: then it is an error if there is no token in it.
     pub picked: bool,
     /// The labels that the configuration adds.

@@ -106,6 +106,7 @@ mod tests {
                 name: name.into(),
                 tokens: [].into(),
                 errors: [detail].into(),
+                kept: [].into(),
                 version: 0,
                 extra: ExtraLength::default(),
             };
@@ -335,6 +336,7 @@ mod tests {
         let mut house = House::empty();
         let (kept, place) = house.new_place("kept");
         house.hand_over(vec![place]);
+        // Well, so that it is not tried again in the middle.
         house.poll_due();
         let mut length = None;
         for round in 0..10_000_u32 {

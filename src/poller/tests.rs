@@ -98,6 +98,7 @@ fn broken_secret(name: &str) -> Held {
         name: name.into(),
         tokens: [].into(),
         errors: [error].into(),
+        kept: [].into(),
         version: 0,
         extra: ExtraLength::default(),
     };

@@ -3,10 +3,12 @@
 //! Observations are shared with the previous snapshot, so that assembling one costs a pointer per Secret.
 
 mod row;
+mod state;
 
-pub use row::Row;
+pub use row::{Row, key_beside_name};
+pub use state::State;
 
-use crate::observation::{Reason, SecretObservation, TokenObservation};
+use crate::observation::{ExtraLabels, KeptToken, Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -117,6 +119,21 @@ impl Snapshot {
         self.fetched(TokenObservation::touch_text).take(self.detailed)
     }
 
+    /// One with nothing in it but a token that somebody asks about.
+    #[must_use]
+    pub fn of_kept(token: KeptToken) -> Self {
+        let secret = SecretObservation {
+            kept: [token].into(),
+            ..SecretObservation::broken("", Vec::new(), &ExtraLabels::default())
+        };
+        Self { secrets: vec![Arc::new(secret)], ..Self::default() }
+    }
+
+    /// The tokens with a login, by namespace, name and key.
+    pub fn kept(&self) -> impl Iterator<Item = &KeptToken> {
+        self.secrets.iter().flat_map(|secret| &secret.kept)
+    }
+
     /// All tokens, after some of them at a time were touched, so that a processor has them on their way from memory together. Three
     /// quarters of a scrape were spent waiting for one after the other: a Secret, its token, the token's text, in each family anew.
     fn fetched(&self, touch: fn(&TokenObservation) -> usize) -> impl Iterator<Item = &TokenObservation> {
@@ -224,7 +241,7 @@ fn key(location: &str) -> &str {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
 
     fn secret(namespace: &str, name: &str, roles: usize) -> Arc<SecretObservation> {
         use base64::Engine as _;
@@ -234,7 +251,16 @@ mod tests {
         let token = format!("{}.{claims}.", encode(r#"{"alg":"none"}"#));
         let data = [("k".into(), DataValue::Plain(token.into()))];
         let extra = &ExtraLabels::default();
-        let view = SecretView { namespace, name, annotation: None, data: &data, picked: true, extra, version: 0 };
+        let view = SecretView {
+            namespace,
+            name,
+            annotation: None,
+            data: &data,
+            logins: Logins::Annotation(None),
+            picked: true,
+            extra,
+            version: 0,
+        };
         let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
         Arc::new(Observer::new(Reading::new(ClaimPaths::default(), bounds)).observe(&view).unwrap())
     }
@@ -270,7 +296,8 @@ mod tests {
         reading.cluster = crate::observation::cluster_label(Some(cluster));
         let extra = &reading.extra_labels(|_| None, None);
         let (annotation, picked, version) = (Some(&*keys.join(",")), true, 0);
-        let view = SecretView { namespace: "n", name: "s", annotation, data: &data, picked, extra, version };
+        let logins = crate::observation::Logins::Annotation(None);
+        let view = SecretView { namespace: "n", name: "s", annotation, data: &data, logins, picked, extra, version };
         Arc::new(Observer::new(reading).observe(&view).unwrap())
     }
 

@@ -42,6 +42,16 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Of a key what its place does not say already: that of a file begins with the file's name.
+#[must_use]
+pub fn key_beside_name<'a>(namespace: &str, name: &str, key: &'a str) -> &'a str {
+    let file_name = if namespace.is_empty() { name.rsplit('/').next() } else { None };
+    match file_name.and_then(|file| key.strip_prefix(file)) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => key,
+    }
+}
+
 impl Snapshot {
     /// Every token and every error, by namespace, name, key and cluster. That a token has no series (`max_series`) is not among the
     /// errors: it is no fault of the token.
@@ -81,7 +91,7 @@ fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
 mod tests {
     use super::*;
     use crate::jwt::ClaimPaths;
-    use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretView};
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
     use crate::snapshot::SourceStatus;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -102,6 +112,7 @@ mod tests {
             name: "s",
             annotation: Some("a,b,c,d"),
             data: &data,
+            logins: Logins::Annotation(None),
             picked: true,
             extra: &ExtraLabels::default(),
             version: 0,

@@ -85,6 +85,7 @@ mod tests {
                 name: (*name).into(),
                 tokens: [].into(),
                 errors: errors.iter().map(error).collect(),
+                kept: [].into(),
                 version: 0,
                 extra: ExtraLength::default(),
             })

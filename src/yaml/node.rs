@@ -1,6 +1,7 @@
 //! One document as a tree, for readers that check by hand and point at the very place of a mistake.
 
 use super::{YamlError, seeded_by_operator};
+use crate::json::Value;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
@@ -46,6 +47,34 @@ impl Node {
     /// Where the text is not YAML, carries tags, or unfolds into more than [`MAX_NODES`] values.
     pub fn parse(text: &str) -> Result<Self, YamlError> {
         seeded_by_operator(text, Grow { left: &Cell::new(MAX_NODES) })
+    }
+}
+
+/// The same document as a tree of JSON. Keys become texts; of a repeated one the last counts. A number that is not whole is written
+/// with its point.
+impl From<&Node> for Value {
+    fn from(node: &Node) -> Self {
+        match node {
+            Node::Null => Self::Null,
+            Node::Boolean(value) => Self::Boolean(*value),
+            Node::Integer(number) => Self::Number(number.to_string()),
+            Node::Float(number) => Self::Number(format!("{number:?}")),
+            Node::Text(text) => Self::Text(text.clone()),
+            Node::List(items) => Self::List(items.iter().map(Self::from).collect()),
+            Node::Map(entries) => {
+                let mut members: Vec<(String, Self)> = Vec::new();
+                for (key, value) in entries {
+                    let name = match Self::from(key) {
+                        Self::Text(name) | Self::Number(name) => name,
+                        Self::Boolean(name) => name.to_string(),
+                        _ => continue,
+                    };
+                    members.retain(|(known, _)| *known != name);
+                    members.push((name, Self::from(value)));
+                }
+                Self::Object(members)
+            }
+        }
     }
 }
 

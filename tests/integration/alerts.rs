@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Where there are rules, and their tests beside them.
-const FOLDERS: [&str; 2] = ["manifests/alerts", "manifests/examples/cloud-pak-for-data/alerts"];
+const FOLDERS: [&str; 3] =
+    ["manifests/alerts", "manifests/examples/cloud-pak-for-data/alerts", "manifests/examples/vault/alerts"];
 
 #[test]
 fn the_rules_do_what_their_tests_say() {

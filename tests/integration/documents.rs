@@ -51,6 +51,27 @@ fn the_readme_has_every_metric_and_every_reason() {
 }
 
 #[test]
+fn the_readme_has_every_reason_of_a_login() {
+    let logins = section("Logins");
+    let refusals = jwt_exporter::login::Refusal::ALL.iter().map(|reason| reason.code());
+    let unknown = jwt_exporter::login::Unknown::ALL.iter().map(|reason| reason.code());
+    for code in refusals.chain(unknown) {
+        assert!(logins.contains(&format!("| `{code}` |")), "{code} is not in the README");
+    }
+}
+
+#[test]
+fn the_example_of_logins_is_a_configuration() {
+    let example = text("manifests/examples/vault/config.yaml");
+    let config = jwt_exporter::config::parse(&example, "config.yaml", &|_| None).unwrap();
+    assert_eq!(config.logins.len(), 2);
+    let readme = section("Logins");
+    let block = readme.split("```").find_map(|block| block.strip_prefix("yaml\n")).unwrap();
+    let config = jwt_exporter::config::parse(block, "README.md", &|_| None).unwrap();
+    assert_eq!(config.logins.len(), 3);
+}
+
+#[test]
 fn every_metric_that_a_document_names_exists() {
     let known = known_metrics();
     for file in [

@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 
 #[path = "../../fuzz/bodies/configuration.rs"]
 mod configuration;
+#[path = "../../fuzz/bodies/keys.rs"]
+mod keys;
 #[path = "../../fuzz/bodies/kubeconfig.rs"]
 mod kubeconfig;
+#[path = "../../fuzz/bodies/login.rs"]
+mod login;
 #[path = "../../fuzz/bodies/observation.rs"]
 mod observation;
 #[path = "../../fuzz/bodies/secret_list.rs"]
 mod secret_list;
+#[path = "../../fuzz/bodies/status_page.rs"]
+mod status_page;
 #[path = "../../fuzz/bodies/template.rs"]
 mod template;
 #[path = "../../fuzz/bodies/token.rs"]
@@ -22,12 +28,15 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 6] = [
+const TARGETS: [(&str, Run); 9] = [
     ("configuration", configuration::run),
+    ("keys", keys::run),
     ("kubeconfig", kubeconfig::run),
+    ("login", login::run),
     ("observation", observation::run),
     ("secret_list", secret_list::run),
     ("template", template::run),
+    ("status_page", status_page::run),
     ("token", token::run),
 ];
 

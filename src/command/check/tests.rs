@@ -1,7 +1,7 @@
 use super::*;
 use crate::command::golden::golden;
 use crate::jwt::ClaimPaths;
-use crate::observation::{Bounds, DataValue, ExtraLabels, Observer, Reading, SecretObservation, SecretView};
+use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::SourceStatus;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,6 +24,7 @@ fn secret(namespace: &str, name: &str, annotation: Option<&str>, value: String) 
         name,
         annotation,
         data: &data,
+        logins: Logins::Annotation(None),
         picked: true,
         extra: &ExtraLabels::default(),
         version: 0,

@@ -8,16 +8,15 @@
 mod asking;
 mod selection;
 
-use super::words::{date, expiry};
 use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
 use crate::log::escape;
-use crate::observation::{DataValue, Observer, SecretObservation, SecretView, labels, without_tokens};
+use crate::observation::{DataValue, Logins, Observer, SecretObservation, SecretView, labels, without_tokens};
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
-use crate::time::UnixSeconds;
+use crate::time::{UnixSeconds, date, expiry};
 use asking::{Asked, Held};
 use std::borrow::Cow;
 use std::process::ExitCode;
@@ -210,7 +209,16 @@ fn observe(
 ) -> Option<SecretObservation> {
     let annotation = if named.is_empty() { held.annotation.as_deref() } else { Some(named) };
     let extra = &config.reading.extra_labels(|key| held.label(key), None);
-    let view = SecretView { namespace, name, annotation, data, picked: true, extra, version: 0 };
+    let view = SecretView {
+        namespace,
+        name,
+        annotation,
+        data,
+        logins: Logins::Annotation(None),
+        picked: true,
+        extra,
+        version: 0,
+    };
     Observer::new(config.reading.clone()).observe(&view)
 }
 

@@ -1,6 +1,7 @@
 //! `inspect`: what the tokens in files or in standard input say, and what is odd about them. Signatures are not shown.
 
 mod finding;
+pub(super) mod login;
 mod oddities;
 mod report;
 

@@ -9,7 +9,8 @@ use super::file_set::{FileErrors, FileSet, Listing, Origin, exhausted, shown_nam
 use super::regular_file::FileFault;
 use super::{FileGlob, Held, Links, PollError, Source};
 use crate::kubernetes::LabelSelector;
-use crate::observation::{DataValue, Observer, Reading, Reason, SecretObservation, SecretView};
+use crate::kubernetes::object::LOGIN_ANNOTATION;
+use crate::observation::{DataValue, Logins, Observer, Reading, Reason, SecretObservation, SecretView};
 
 pub use document::{DocumentFault, SecretManifest, each_secret};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,12 +118,13 @@ impl ManifestsSource {
     fn observe(&mut self, secret: SecretManifest) -> Option<Arc<SecretObservation>> {
         let picked = self.selectors.iter().any(|selector| selector.matches(|key| secret.label(key)));
         let annotation = secret.annotation(&self.annotation_key).map(str::to_owned);
+        let login = secret.annotation(LOGIN_ANNOTATION).map(str::to_owned);
         // Of namespaces the files say nothing.
         let extra = self.observer.reading().extra_labels(|key| secret.label(key), None);
         let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
         let data = secret.into_data();
         let mut hasher = DefaultHasher::new();
-        (&annotation, picked, extra.as_str()).hash(&mut hasher);
+        (&annotation, &login, picked, extra.as_str()).hash(&mut hasher);
         for (key, value) in &data {
             let (is_base64, bytes) = match value {
                 DataValue::Base64(text) => (true, text.as_bytes()),
@@ -142,6 +144,7 @@ impl ManifestsSource {
             name: &name,
             annotation: annotation.as_deref(),
             data: &data,
+            logins: Logins::Annotation(login.as_deref()),
             picked,
             extra: &extra,
             version,

@@ -155,7 +155,15 @@ mod tests {
 
     fn secret(name: &str, version: u64) -> Arc<SecretObservation> {
         let (tokens, errors, extra) = ([].into(), [].into(), ExtraLength::default());
-        Arc::new(SecretObservation { namespace: "ns".into(), name: name.into(), tokens, errors, version, extra })
+        Arc::new(SecretObservation {
+            namespace: "ns".into(),
+            name: name.into(),
+            tokens,
+            errors,
+            kept: [].into(),
+            version,
+            extra,
+        })
     }
 
     fn state(holdings: &Holdings) -> Vec<(String, u64)> {

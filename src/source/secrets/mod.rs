@@ -42,7 +42,7 @@ pub use watching::{LONGEST_SILENCE, Notify, StreamEvent, StreamNews};
 use super::{Fault, Followed, Held, PollError, Source, Stopper, Tended};
 use crate::kubernetes::object::{Labels, ObjectError, SecretObject};
 use crate::kubernetes::{Cluster, Reason, RequestError};
-use crate::observation::{ExtraLabels, Observer, Reading, SecretObservation, SecretView};
+use crate::observation::{ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
 use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
 use named::ANY_MOMENT;
@@ -176,6 +176,7 @@ impl SecretsSource {
         if named.is_none() && self.passes_over(&secret.namespace, &secret.name) {
             return Ok(None);
         }
+        let logins = named.map(|named| named.logins.clone()).unwrap_or_default();
         let keys = named.map(|named| named.keys.join(",")).filter(|keys| !keys.is_empty());
         // With a selector or a name, somebody put just these Secrets forward.
         let picked = named.is_some() || !selector.is_empty();
@@ -193,6 +194,7 @@ impl SecretsSource {
             name: &secret.name,
             annotation: keys.as_deref().or(secret.annotation.as_deref()),
             data: &data,
+            logins: Logins::named_or(&logins, secret.login.as_deref()),
             picked,
             extra: &extra,
             version: secret.version,

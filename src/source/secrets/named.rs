@@ -6,7 +6,7 @@ use super::scope::Scope;
 use crate::kubernetes::list::MAX_OBJECT_BYTES;
 use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::{ApiRequest, ApiResponse, Reason, RequestError, Verb};
-use crate::observation::{self, ExtraLabels, SecretObservation};
+use crate::observation::{self, ExtraLabels, LoginName, SecretObservation};
 use crate::source::Followed;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct NamedSecret {
     pub name: String,
     /// Its data keys that hold tokens; empty: those that its annotation names, or all.
     pub keys: Vec<String>,
+    /// What its tokens are held against: of one data key, or of all. Empty: what its annotation names.
+    pub logins: Vec<(Option<String>, LoginName)>,
 }
 
 impl NamedSecret {

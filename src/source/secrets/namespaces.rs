@@ -221,6 +221,7 @@ mod tests {
                     namespace: (*namespace).into(),
                     name: "s".into(),
                     keys: Vec::new(),
+                    logins: Vec::new(),
                 })
                 .collect(),
             only_named,

@@ -1,0 +1,73 @@
+//! The thread of the logins: there only while there are some.
+
+use super::sources;
+use crate::config::Config;
+use crate::metrics::{Judged, LoginBoard, OwnMetrics};
+use crate::observation::LoginName;
+use crate::published::Published;
+use crate::snapshot::Snapshot;
+use crate::vault::{Connect, Errand, Means, Reviewer, look_once};
+use std::sync::Arc;
+
+/// The thread, if it runs. It stops when this is dropped.
+pub(super) struct Logins {
+    own: OwnMetrics,
+    snapshot: Arc<Published<Snapshot>>,
+    errand: Option<Errand>,
+}
+
+impl Logins {
+    /// No thread yet.
+    pub(super) fn new(own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Self {
+        Self { own, snapshot, errand: None }
+    }
+
+    /// Goes on with the logins of a configuration, started or stopped as they want it. One that was there before as it is now
+    /// keeps what is known of it.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub(super) fn take(&mut self, config: &Config) -> Result<(), String> {
+        let logins = config.logins.clone();
+        match &self.errand {
+            Some(errand) if !logins.is_empty() => errand.replace(logins, self.means(config)),
+            Some(_) => {
+                self.errand = None;
+                self.own.publish_logins(LoginBoard::default());
+            }
+            None if logins.is_empty() => {}
+            None => {
+                let errand = Errand::start(logins, self.means(config))
+                    .map_err(|error| format!("the thread logins cannot be started: {error}"))?;
+                self.errand = Some(errand);
+            }
+        }
+        Ok(())
+    }
+
+    fn means(&self, config: &Config) -> Means {
+        means(config, self.own.clone(), Arc::clone(&self.snapshot))
+    }
+}
+
+/// Judges the tokens of a snapshot once. Their verdicts are among the metrics from then on; they are returned, too.
+pub(super) fn judge_once(
+    config: &Config,
+    own: &OwnMetrics,
+    snapshot: Arc<Published<Snapshot>>,
+) -> Vec<(String, LoginName, Judged)> {
+    look_once(config.logins.clone(), means(config, own.clone(), snapshot))
+}
+
+fn means(config: &Config, own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Means {
+    let (config, counted) = (config.clone(), own.clone());
+    let connect: Arc<Connect> = Arc::new(move |reviewer: &Reviewer| {
+        let context = match reviewer {
+            Reviewer::Nobody => return Err("`review` names no cluster".to_owned()),
+            Reviewer::Ours => None,
+            Reviewer::Context(context) => Some(context.as_str()),
+        };
+        sources::cluster(&config, context, &counted).map(Arc::new)
+    });
+    Means { own, snapshot, connect, environment: Arc::new(|name| std::env::var(name).ok()) }
+}

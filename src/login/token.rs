@@ -1,0 +1,212 @@
+//! The token as the servers read it, more leniently than RFC 7515 in places (white space, padding, JSON serialization, bits left
+//! over), more strictly in others (repeated header members). What is signed is the canonical encoding of what was decoded.
+
+use super::reason::{Refusal, Unknown};
+use super::verdict::Verdict;
+use crate::json::{Duplicates, Value};
+use crate::jwt::PublicKey;
+use crate::jwt::jwk::{BASE64URL, Jwk, certificate_chain};
+use crate::jwt::signature::{Algorithm, Verification};
+use base64::Engine as _;
+use zeroize::Zeroizing;
+
+/// Which parser the server holds the token against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// Keys from the configuration: padding is tolerated, the header is looked at before the algorithm.
+    StaticKeys,
+    /// Keys from a URL: no padding, and an algorithm that never verifies is found first.
+    KeySets,
+    /// The Kubernetes auth method without `pem_keys` at OpenBao: padding is tolerated, `crit` is not looked at.
+    UnverifiedLenient,
+    /// The same at Vault: no padding, no white space but line ends, the compact serialization only.
+    UnverifiedCompact,
+}
+
+/// A token taken apart. Its buffers are wiped when they go.
+pub(super) struct SignedToken {
+    pub(super) algorithm: Algorithm,
+    /// `kid`; empty if there is none.
+    pub(super) key_id: String,
+    pub(super) payload: Zeroizing<Vec<u8>>,
+    input: Zeroizing<Vec<u8>>,
+    signature: Zeroizing<Vec<u8>>,
+    /// `b64: false`: the payload itself is signed, not its encoding.
+    raw: bool,
+}
+
+/// The parts of a JWS (RFC 7515, section 7), decoded.
+struct Parts {
+    protected: Zeroizing<Vec<u8>>,
+    unprotected: Option<Value>,
+    payload: Zeroizing<Vec<u8>>,
+    signature: Zeroizing<Vec<u8>>,
+}
+
+impl SignedToken {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// `malformed_token`, `unsupported_header` and `unsupported_alg`.
+    pub(super) fn read(text: &str, syntax: Syntax) -> Result<Self, Refusal> {
+        let compact = syntax == Syntax::UnverifiedCompact;
+        let dropped = |c: char| if compact { matches!(c, '\r' | '\n') } else { c.is_whitespace() };
+        let text: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !dropped(*c)).collect());
+        let parts = if text.starts_with('{') && !compact {
+            Parts::from_json(&text, syntax)
+        } else {
+            Parts::from_compact(&text, syntax)
+        };
+        let Parts { protected, unprotected, payload, signature } = parts.ok_or(Refusal::MalformedToken)?;
+        let protected = header(&protected).ok_or(Refusal::MalformedToken)?;
+        let merged = merged(&protected.1, unprotected.as_ref());
+        let (algorithm, key_id) = sound_header(&merged).ok_or(Refusal::MalformedToken)?;
+        let (critical, raw) = critical_is_met(&merged, &protected.1, unprotected.as_ref(), syntax);
+        let algorithm = Algorithm::from_name(&algorithm);
+        match (critical, algorithm) {
+            (false, _) if syntax == Syntax::StaticKeys => Err(Refusal::UnsupportedHeader),
+            (_, None) => Err(Refusal::UnsupportedAlg),
+            (false, _) if syntax == Syntax::KeySets => Err(Refusal::UnsupportedHeader),
+            // Where nobody verifies, an empty signature is noticed with the algorithm.
+            _ if signature.is_empty() && matches!(syntax, Syntax::UnverifiedLenient | Syntax::UnverifiedCompact) => {
+                Err(Refusal::UnsupportedAlg)
+            }
+            (_, Some(algorithm)) => {
+                let mut input = Zeroizing::new(BASE64URL.encode(protected.0).into_bytes());
+                input.push(b'.');
+                if raw {
+                    input.extend_from_slice(&payload);
+                } else {
+                    input.extend_from_slice(Zeroizing::new(BASE64URL.encode(&*payload)).as_bytes());
+                }
+                Ok(Self { algorithm, key_id, payload, input, signature, raw })
+            }
+        }
+    }
+
+    /// Whether one of the keys verifies the signature. One that might, and cannot be tried, leaves it open.
+    pub(super) fn verify<'a>(&self, keys: impl Iterator<Item = &'a PublicKey>) -> Verdict {
+        // `b64: false` is known, but hardly anybody signs like that: it is the header then that is wrong.
+        let refusal = if self.raw { Refusal::UnsupportedHeader } else { Refusal::BadSignature };
+        let mut verdict = Verdict::Refused(refusal);
+        for key in keys {
+            match self.algorithm.verify(key, &self.input, &self.signature) {
+                Verification::Verified => return Verdict::Accepted,
+                Verification::Unsupported => verdict = Verdict::Undetermined(Unknown::AlgorithmUnsupported),
+                Verification::Failed => {}
+            }
+        }
+        verdict
+    }
+}
+
+fn decode(text: &str, syntax: Syntax) -> Option<Zeroizing<Vec<u8>>> {
+    let padded = matches!(syntax, Syntax::StaticKeys | Syntax::UnverifiedLenient);
+    let text = if padded { text.trim_end_matches('=') } else { text };
+    BASE64URL.decode(text).ok().map(Zeroizing::new)
+}
+
+impl Parts {
+    fn from_compact(text: &str, syntax: Syntax) -> Option<Self> {
+        let mut segments = text.split('.');
+        let (Some(protected), Some(payload), Some(signature), None) =
+            (segments.next(), segments.next(), segments.next(), segments.next())
+        else {
+            return None;
+        };
+        let (protected, payload) = (decode(protected, syntax)?, decode(payload, syntax)?);
+        Some(Self { protected, unprotected: None, payload, signature: decode(signature, syntax)? })
+    }
+
+    /// The flattened serialization, and the general one with one signature.
+    fn from_json(text: &str, syntax: Syntax) -> Option<Self> {
+        let object = Value::parse(text.as_bytes(), Duplicates::Refuse).ok()?;
+        let bytes = |of: &Value, name| match of.member(name) {
+            None | Some(Value::Null) => Some(Zeroizing::default()),
+            Some(value) => decode(value.as_text()?, syntax),
+        };
+        let signed = match object.member("signatures") {
+            None | Some(Value::Null) => &object,
+            Some(Value::List(signatures)) => match &**signatures {
+                [] => &object,
+                [one] => one,
+                _ => return None,
+            },
+            Some(_) => return None,
+        };
+        object.member("payload").filter(|payload| **payload != Value::Null)?;
+        let unprotected = match signed.member("header") {
+            None | Some(Value::Null) => None,
+            Some(header @ Value::Object(_)) => Some(header.clone()),
+            Some(_) => return None,
+        };
+        // A nonce counts only where it is signed.
+        let nonce = unprotected.as_ref().and_then(|header| header.member("nonce")).and_then(Value::as_text);
+        if nonce.is_some_and(|nonce| !nonce.is_empty()) {
+            return None;
+        }
+        let (protected, payload) = (bytes(signed, "protected")?, bytes(&object, "payload")?);
+        Some(Self { protected, unprotected, payload, signature: bytes(signed, "signature")? })
+    }
+}
+
+/// The bytes and the tree of a protected header. Nothing at all, and null, are headers without members.
+fn header(bytes: &[u8]) -> Option<(&[u8], Value)> {
+    if bytes.is_empty() {
+        return Some((bytes, Value::Object(Vec::new())));
+    }
+    match Value::parse(bytes, Duplicates::Refuse).ok()? {
+        Value::Null => Some((bytes, Value::Object(Vec::new()))),
+        object @ Value::Object(_) => Some((bytes, object)),
+        _ => None,
+    }
+}
+
+/// Both headers as one; what is protected goes first, unless it is empty.
+fn merged(protected: &Value, unprotected: Option<&Value>) -> Value {
+    let Value::Object(mut members) = protected.clone() else { return Value::Object(Vec::new()) };
+    if let Some(Value::Object(more)) = unprotected {
+        for (name, value) in more {
+            match members.iter_mut().find(|(known, _)| known == name) {
+                Some(member) if matches!(&member.1, Value::Null) || member.1.as_text() == Some("") => {
+                    member.1 = value.clone();
+                }
+                Some(_) => {}
+                None => members.push((name.clone(), value.clone())),
+            }
+        }
+    }
+    Value::Object(members)
+}
+
+/// `alg` and `kid` of a header whose members have the right types. `typ`, `cty` and strangers may be anything.
+fn sound_header(header: &Value) -> Option<(String, String)> {
+    let text = |name| match header.member(name) {
+        None | Some(Value::Null) => Some(String::new()),
+        Some(value) => value.as_text().map(str::to_owned),
+    };
+    text("nonce")?;
+    match header.member("jwk") {
+        None | Some(Value::Null) => {}
+        // Never trusted, but it has to be a public key.
+        Some(jwk) => {
+            Jwk::read(jwk)?.key?;
+        }
+    }
+    for certificate in certificate_chain(header.member("x5c"))? {
+        PublicKey::from_certificate(&certificate)?;
+    }
+    Some((text("alg")?, text("kid")?))
+}
+
+/// Whether all that `crit` names is known, which is `b64` alone (RFC 7797); and whether `b64` is false. With key sets, `crit` has to
+/// stand in the protected header.
+fn critical_is_met(header: &Value, protected: &Value, unprotected: Option<&Value>, syntax: Syntax) -> (bool, bool) {
+    let known = match header.member("crit") {
+        None | Some(Value::Null) => true,
+        Some(Value::List(names)) => names.iter().all(|name| name.as_text() == Some("b64")),
+        Some(_) => false,
+    };
+    let misplaced = syntax == Syntax::KeySets && unprotected.is_some_and(|header| header.member("crit").is_some());
+    (known && !misplaced, protected.member("b64") == Some(&Value::Boolean(false)))
+}
