@@ -2,7 +2,7 @@
 
 mod cluster;
 mod differential;
-mod key;
+pub mod key;
 mod key_sets;
 mod live;
 mod offline;
@@ -23,8 +23,8 @@ fn verdict(metrics: &str, secret: &str, login: &str, role: &str) -> Option<Strin
     let (refused, undetermined) = (reason("jwt_exporter_login_refused"), reason("jwt_exporter_login_undetermined"));
     match (accepted, refused, undetermined) {
         (None, None, None) => None,
-        (Some(value), None, None) if value == 1.0 => Some("accepted".to_owned()),
-        (Some(value), Some(reason), None) if value == 0.0 => Some(reason),
+        (Some(1.0), None, None) => Some("accepted".to_owned()),
+        (Some(0.0), Some(reason), None) => Some(reason),
         (None, None, Some(reason)) => Some(reason),
         other => panic!("{secret} {login} {role}: {other:?}\n{metrics}"),
     }
