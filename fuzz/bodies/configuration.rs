@@ -34,9 +34,12 @@ pub(super) fn run(input: &[u8]) -> bool {
                 assert_eq!(LabelSelector::parse(selector.as_str()).as_ref(), Ok(&Some(selector.clone())));
             }
             let claims = &config.reading.claims;
-            for pointer in claims.scope.iter().chain(&claims.role).chain(&claims.name).chain(&claims.email) {
+            for pointer in
+                claims.scope.iter().chain(&claims.role).chain(&claims.name).chain(&claims.email).chain(&claims.added)
+            {
                 assert_eq!(pointer.to_string().parse().as_ref(), Ok(pointer));
             }
+            assert_eq!(claims.added.len(), config.reading.show.added.len());
             let bounds = config.reading.bounds;
             assert!(bounds.max_tokens_per_secret > 0 && bounds.max_series_per_token > 0 && config.max_series > 0);
         }

@@ -1,9 +1,10 @@
 //! `-check-config`: what this configuration would do, in plain lines.
 
 use crate::config::{Config, ListenHost, Loaded, written_duration};
-use crate::jwt::{ClaimPaths, JsonPointer};
+use crate::jwt::JsonPointer;
 use crate::kubernetes::NamespacePattern;
 use crate::log::escape;
+use crate::observation::{Reading, TokenSeries};
 use crate::source::Links;
 use crate::source::secrets::NamedSecret;
 use crate::vault::{Login, MountPlan, Reviewer};
@@ -26,6 +27,9 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     }
     let everywhere = if config.address.host == ListenHost::Any { " (every interface, IPv6 and IPv4)" } else { "" };
     writeln!(out, "Serves metrics at {}{everywhere}.", config.address)?;
+    if !config.status_page {
+        writeln!(out, "Shows no status page.")?;
+    }
     writeln!(out, "Polls every {}.", written_duration(config.polling_interval))?;
     write_kubernetes(config, out)?;
     let watch = if config.watch { ", and looks for changes in between" } else { "" };
@@ -50,11 +54,19 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
         let (target, origin) = (renewal.target.to_string(), &renewal.request.origin);
         writeln!(out, "Renewals: keeps the token in {} fresh, asking {origin}.", escape(&target))?;
     }
-    write_claims(&config.reading.claims, out)?;
+    write_claims(config, out)?;
     let of_secret = config.reading.secret_labels.entries().map(|label| (label, "Secret"));
     let of_namespace = config.reading.namespace_labels.entries().map(|label| (label, "Secret's namespace"));
     for ((name, key), object) in of_secret.chain(of_namespace) {
         writeln!(out, "Label {name}: from the label {key} of the {object}.")?;
+    }
+    for (labels, how) in [(&config.dropped, "left out"), (&config.hashed, "shown as pseudonyms")] {
+        if !labels.is_empty() {
+            writeln!(out, "Labels {how}: {}.", labels.join(", "))?;
+        }
+    }
+    if config.reading.token_series == TokenSeries::Compact {
+        writeln!(out, "The series per role and scope (jwt_exporter_jwt_*, jwt_issued_at_timestamp) are left out.")?;
     }
     writeln!(
         out,
@@ -152,10 +164,16 @@ fn reads_each_namespace(config: &Config) -> bool {
     config.only_named || !config.namespaces.is_empty()
 }
 
-fn write_claims(claims: &ClaimPaths, out: &mut String) -> std::fmt::Result {
+fn write_claims(config: &Config, out: &mut String) -> std::fmt::Result {
+    let Reading { claims, show, .. } = &config.reading;
     let all = [("scope", &claims.scope), ("role", &claims.role), ("name", &claims.name), ("email", &claims.email)];
     for (label, pointers) in all {
-        writeln!(out, "Label {label}: from {}.", in_words(pointers))?;
+        if !config.dropped.iter().any(|dropped| dropped == label) {
+            writeln!(out, "Label {label}: from {}.", in_words(pointers))?;
+        }
+    }
+    for ((label, _), pointer) in show.added.iter().zip(&claims.added) {
+        writeln!(out, "Label {label}: from {}.", in_words(std::slice::from_ref(pointer)))?;
     }
     Ok(())
 }

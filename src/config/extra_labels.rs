@@ -1,7 +1,8 @@
-//! `secret_labels` and `namespace_labels`: labels of Kubernetes objects that stand on samples.
+//! `secret_labels`, `namespace_labels` and `claim_labels`: labels of Kubernetes objects, and claims, that stand on samples.
 
 use super::Expected;
 use super::reader::{Fault, Reader};
+use crate::jwt::JsonPointer;
 use crate::kubernetes::check_qualified;
 use crate::observation::LabelMap;
 
@@ -33,22 +34,37 @@ const IN_USE: &[&str] = &[
 const MOST: usize = 32;
 
 /// A mapping of names for labels of samples to keys of labels of objects. `names` are those that other maps took already.
-pub(super) fn labels(value: &Reader<'_>, names: &mut Vec<String>) -> Result<LabelMap, Fault> {
-    let entries =
-        value.entries("names of labels with keys of Kubernetes labels, such as {team: app.kubernetes.io/team}")?;
+pub(super) fn kubernetes_labels(value: &Reader<'_>, names: &mut Vec<String>) -> Result<LabelMap, Fault> {
+    let what = "names of labels with keys of Kubernetes labels, such as {team: app.kubernetes.io/team}";
+    labels(value, what, names, |key| key.text("the key of a Kubernetes label", kubernetes_label)).map(LabelMap::new)
+}
+
+/// A mapping of names for labels of samples to the places of claims.
+pub(super) fn claim_labels(value: &Reader<'_>, names: &mut Vec<String>) -> Result<Vec<(String, JsonPointer)>, Fault> {
+    let what = "names of labels with JSON Pointers, such as {tenant: /tenant/id}";
+    labels(value, what, names, |place| place.text("a JSON Pointer", super::file::pointer))
+}
+
+fn labels<T>(
+    value: &Reader<'_>,
+    what: &str,
+    names: &mut Vec<String>,
+    read: impl Fn(&Reader<'_>) -> Result<T, Fault>,
+) -> Result<Vec<(String, T)>, Fault> {
+    let entries = value.entries(what)?;
     if entries.len() > MOST {
         return Err(value.refuse(Expected::new(format!("at most {MOST} labels"))));
     }
     let mut labels = Vec::new();
-    for (name, key) in entries {
+    for (name, from) in entries {
         let text = name.text("the name of a label", label_name)?;
         if names.contains(&text) {
             return Err(name.refuse(Expected::new("each name of a label once, in all maps together")));
         }
         names.push(text.clone());
-        labels.push((text, key.text("the key of a Kubernetes label", kubernetes_label)?));
+        labels.push((text, read(&from)?));
     }
-    Ok(LabelMap::new(labels))
+    Ok(labels)
 }
 
 /// Prometheus, "Data model": letters, digits and `_`, no digit in front, and what begins with `__` is its own.

@@ -1,9 +1,13 @@
 //! The shape on disk, key by key. A new key is a name in `KEYS`, a field of [`Config`] and a line in [`read`].
 
 use super::reader::{Fault, Reader};
-use super::{Config, Expected, ListenAddress, Lookup, duration, expand, extra_labels, logins, places, renewals, shard};
+use super::{
+    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, logins, places,
+    renewals, shard,
+};
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
+use crate::observation::{Showing, TokenSeries};
 use crate::source::{FileGlob, Links};
 use crate::yaml::Node;
 use std::path::PathBuf;
@@ -30,10 +34,16 @@ const KEYS: &[&str] = &[
     "max_tokens_per_secret",
     "max_series_per_token",
     "max_series",
+    "token_series",
     "logins",
     "secret_labels",
     "namespace_labels",
     "renewals",
+    "claim_labels",
+    "drop_labels",
+    "hash_labels",
+    "hash_key_file",
+    "status_page",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -47,7 +57,7 @@ const MOST_SERIES_PER_TOKEN: usize = 100_000;
 const MOST_SERIES: usize = 100_000_000;
 
 /// Checks a document and lays it over the defaults.
-pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault> {
+pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -> Result<Config, Fault> {
     let fields = Reader::document(document).fields(KEYS)?;
     let mut config = Config::default();
     if let Some(value) = fields.get("address") {
@@ -60,8 +70,7 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
         config.polling_interval = value.text("a duration such as 90s, 1h30m or 7d", polling_interval)?;
     }
     if let Some(value) = fields.get("kubeconfig_path") {
-        let path =
-            value.text("a path", |text| expand(text, lookup).map_err(|error| Expected::new(error.to_string())))?;
+        let path = path(value, lookup)?;
         config.kubeconfig_path = (!path.is_empty()).then(|| PathBuf::from(path));
     }
     if let Some(value) = fields.get("annotation_key") {
@@ -126,13 +135,32 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>) -> Result<Config, Fault>
         ("namespace_labels", &mut config.reading.namespace_labels),
     ] {
         if let Some(value) = fields.get(key) {
-            *labels = extra_labels::labels(value, &mut names)?;
+            *labels = extra_labels::kubernetes_labels(value, &mut names)?;
         }
     }
+    if let Some(value) = fields.get("claim_labels") {
+        let added = extra_labels::claim_labels(value, &mut names)?;
+        for (name, place) in added {
+            config.reading.show.added.push((name, Showing::Plain));
+            config.reading.claims.added.push(place);
+        }
+    }
+    if let Some(value) = fields.get("token_series") {
+        config.reading.token_series = value.text("detailed or compact", token_series)?;
+    }
+    disclosure::read(&fields, &mut config, &names, lookup, key_file)?;
     if let Some(value) = fields.get("renewals") {
         config.renewals = renewals::renewals(value, &config, lookup)?;
     }
+    if let Some(value) = fields.get("status_page") {
+        config.status_page = value.boolean()?;
+    }
     Ok(config)
+}
+
+/// `~` and variables expanded.
+pub(super) fn path(value: &Reader<'_>, lookup: Lookup<'_>) -> Result<String, Fault> {
+    value.text("a path", |text| expand(text, lookup).map_err(|error| Expected::new(error.to_string())))
 }
 
 fn selectors(value: &Reader<'_>) -> Result<Vec<LabelSelector>, Fault> {
@@ -146,8 +174,12 @@ pub(super) fn selector(text: &str) -> Result<Option<LabelSelector>, Expected> {
         .map_err(|rule| Expected::new(format!("a label selector such as app=web or tier in (a,b) ({rule})")))
 }
 
-fn texts<T>(value: &Reader<'_>, what: &str, read: fn(&str) -> Result<T, Expected>) -> Result<Vec<T>, Fault> {
-    value.list(what)?.iter().map(|item| item.text("a text", read)).collect()
+pub(super) fn texts<T>(
+    value: &Reader<'_>,
+    what: &str,
+    read: impl Fn(&str) -> Result<T, Expected>,
+) -> Result<Vec<T>, Fault> {
+    value.list(what)?.iter().map(|item| item.text("a text", &read)).collect()
 }
 
 fn polling_interval(text: &str) -> Result<Duration, Expected> {
@@ -156,6 +188,14 @@ fn polling_interval(text: &str) -> Result<Duration, Expected> {
         return Err(Expected::new(format!("a duration of at least {}", duration::written(SHORTEST_INTERVAL))));
     }
     Ok(interval)
+}
+
+fn token_series(text: &str) -> Result<TokenSeries, Expected> {
+    match text {
+        "detailed" => Ok(TokenSeries::Detailed),
+        "compact" => Ok(TokenSeries::Compact),
+        _ => Err(Expected::new("detailed or compact")),
+    }
 }
 
 fn annotation_key(text: &str) -> Result<String, Expected> {

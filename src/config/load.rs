@@ -2,7 +2,7 @@
 
 use super::file;
 use super::reader::Fault;
-use super::{Config, ConfigError, ConfigProblem, Lookup, expand};
+use super::{Config, ConfigError, ConfigProblem, Expected, KeyFile, Lookup, disclosure, expand};
 use crate::yaml::{self, Node};
 use std::fs::File;
 use std::io::{self, Read};
@@ -77,7 +77,7 @@ impl ConfigFile {
                 return Err(ConfigError { file: path, at: Some(end_of(good)), problem: ConfigProblem::NotUtf8 });
             }
         };
-        parse(text, &path, lookup).map(|config| Loaded { config, path, from_file: true })
+        parse_with(text, &path, lookup, &disclosure::read_key).map(|config| Loaded { config, path, from_file: true })
     }
 }
 
@@ -94,11 +94,16 @@ fn end_of(text: &str) -> (usize, usize) {
     (text.matches('\n').count() + 1, last.chars().count() + 1)
 }
 
-/// Checks the text of a configuration; `file` names it in errors, `lookup` is the environment.
+/// Checks the text of a configuration; `file` names it in errors, `lookup` is the environment. No file is opened: a text that
+/// names a `hash_key_file` is refused.
 ///
 /// # Errors
 /// The first mistake: first those of the YAML, then unknown and repeated keys, then values.
 pub fn parse(text: &str, file: &str, lookup: Lookup<'_>) -> Result<Config, ConfigError> {
+    parse_with(text, file, lookup, &|_| Err(Expected::new("no key file here")))
+}
+
+fn parse_with(text: &str, file: &str, lookup: Lookup<'_>, key_file: KeyFile<'_>) -> Result<Config, ConfigError> {
     let fail = |at, problem| ConfigError { file: file.to_owned(), at, problem };
     let mut documents = yaml::documents(text);
     let Some(document) = documents.next() else {
@@ -112,5 +117,5 @@ pub fn parse(text: &str, file: &str, lookup: Lookup<'_>) -> Result<Config, Confi
         let error = error.without_position();
         fail(error.line.zip(error.column), ConfigProblem::Syntax(error.message))
     })?;
-    file::read(&node, lookup).map_err(|Fault { steps, problem }| fail(yaml::locate(&text, &steps), problem))
+    file::read(&node, lookup, key_file).map_err(|Fault { steps, problem }| fail(yaml::locate(&text, &steps), problem))
 }

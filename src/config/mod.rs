@@ -6,10 +6,12 @@
 //!
 //! - Paths and globs are relative to the working directory, as with other tools, not to the configuration's folder.
 //! - A key without a value (`address:`) is a key that is not there: its default counts.
-//! - Nothing here reads the environment by itself: `~` and `$VAR` are looked up by the caller's closure, so a text and
-//!   that closure alone decide the result.
+//! - [`parse`] reads neither the environment nor a file: `~` and `$VAR` are looked up by the caller's closure, so a text and
+//!   that closure alone decide the result. Only [`load`] reads the one file that a configuration is not whole without, the key of
+//!   `hash_labels`.
 
 mod address;
+mod disclosure;
 mod duration;
 mod error;
 mod expansion;
@@ -29,6 +31,8 @@ pub use error::{ConfigError, ConfigProblem, Expected};
 pub use expansion::{ExpansionError, Lookup, environment, expand};
 pub use load::{ConfigFile, DEFAULT_PATH, Loaded, MAX_BYTES, load, parse};
 pub use watched_file::WatchedFile;
+
+use disclosure::KeyFile;
 
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
@@ -77,14 +81,21 @@ pub struct Config {
     pub links: Links,
     /// Globs of files that hold Secret manifests, relative to the working directory.
     pub manifests: Vec<FileGlob>,
-    /// How tokens are read: `claims`, `max_tokens_per_secret`, `max_series_per_token`, `secret_labels`, `namespace_labels`.
+    /// How tokens are read: `claims`, `max_tokens_per_secret`, `max_series_per_token`, `secret_labels`, `namespace_labels`,
+    /// `claim_labels`, `token_series`, and what is dropped and hashed of all that.
     pub reading: Reading,
+    /// What `reading` leaves out, by name, for people: `drop_labels`.
+    pub dropped: Vec<String>,
+    /// What it shows as pseudonyms: `hash_labels`.
+    pub hashed: Vec<String>,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
     /// What tokens are held against; no two have the same name.
     pub logins: Vec<Login>,
     /// Tokens that are renewed before they expire.
     pub renewals: Vec<Renewal>,
+    /// Whether there is a page for people at `/`.
+    pub status_page: bool,
 }
 
 impl Default for Config {
@@ -111,9 +122,12 @@ impl Default for Config {
                 ClaimPaths::default(),
                 Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 },
             ),
+            dropped: Vec::new(),
+            hashed: Vec::new(),
             max_series: 250_000,
             logins: Vec::new(),
             renewals: Vec::new(),
+            status_page: true,
         }
     }
 }

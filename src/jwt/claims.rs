@@ -16,6 +16,8 @@ pub struct ClaimPaths {
     pub name: Vec<JsonPointer>,
     /// An e-mail address.
     pub email: Vec<JsonPointer>,
+    /// What the configuration wants besides: one value for each of them.
+    pub added: Vec<JsonPointer>,
 }
 
 impl Default for ClaimPaths {
@@ -27,13 +29,14 @@ impl Default for ClaimPaths {
             role: pointers(&["/roles", "/role"]),
             name: pointers(&["/name"]),
             email: pointers(&["/email"]),
+            added: Vec::new(),
         }
     }
 }
 
 impl ClaimPaths {
     fn all(&self) -> impl Iterator<Item = &JsonPointer> {
-        self.scope.iter().chain(&self.role).chain(&self.name).chain(&self.email)
+        self.scope.iter().chain(&self.role).chain(&self.name).chain(&self.email).chain(&self.added)
     }
 }
 
@@ -104,6 +107,8 @@ pub struct ClaimsSet<'a> {
     pub scopes: Vec<Cow<'a, str>>,
     /// Each once, in the order of the token.
     pub roles: Vec<Cow<'a, str>>,
+    /// In the order of [`ClaimPaths::added`]. A text, a number or a boolean; of a list its texts, with commas between.
+    pub added: Vec<Cow<'a, str>>,
 }
 
 impl<'a> ClaimsSet<'a> {
@@ -148,6 +153,12 @@ impl<'a> ClaimsSet<'a> {
         };
         let (scope, role, name, email) =
             (first_of(&paths.scope), first_of(&paths.role), first_of(&paths.name), first_of(&paths.email));
+        let added = paths.added.iter().zip(starts);
+        claims.added = added
+            .map(|(pointer, start)| {
+                start.and_then(|value| pointer.follow(value)).map(scalar_or_joined).unwrap_or_default()
+            })
+            .collect();
         claims.audience = audience.map(joined).unwrap_or_default();
         claims.scopes = scope.map(|value| texts(value, true)).unwrap_or_default();
         claims.roles = role.map(|value| texts(value, false)).unwrap_or_default();
@@ -189,6 +200,10 @@ fn joined(value: &str) -> Cow<'_, str> {
         }
     });
     Cow::Owned(all)
+}
+
+fn scalar_or_joined(value: &str) -> Cow<'_, str> {
+    if value.starts_with('[') { joined(value) } else { scalar(value) }
 }
 
 /// The texts of a list, or one text (split at white space or not), each once.
@@ -334,6 +349,17 @@ mod tests {
         assert_eq!((&*claims.subject, &*claims.audience), ("b", "y"));
         assert_eq!(claims.scopes, ["t"]);
         assert!(!read(r#"{"exp":"x","exp":2}"#).has_invalid_date());
+    }
+
+    #[test]
+    fn added_labels_take_every_type_that_is_a_text() {
+        let pointers = ["/tenant/id", "/groups", "/groups/1", "/level", "/on", "/tenant", "/nothing", "/exp"];
+        let added = pointers.map(|pointer| pointer.parse().unwrap()).into();
+        let paths = ClaimPaths { added, ..ClaimPaths::default() };
+        let text = r#"{"tenant":{"id":"t\u0031"},"groups":["a",1,"b"],"level":1.50,"on":true,"nothing":null,"exp":7,"email":"e"}"#;
+        let claims = ClaimsSet::read(text, &paths).unwrap();
+        assert_eq!(claims.added, ["t1", "a,b", "1", "1.50", "true", "", "", "7"]);
+        assert_eq!((&*claims.email, claims.expires.at()), ("e", Some(UnixSeconds(7))));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod masking;
 mod modular;
 mod opened;
 mod pointer;
+mod pseudonym;
 mod public_key;
 pub mod signature;
 
@@ -24,4 +25,5 @@ pub use error::{DecodeError, SegmentFault};
 pub use masking::without_tokens;
 pub use opened::OpenedJwt;
 pub use pointer::{JsonPointer, PointerError, push_token};
+pub use pseudonym::PseudonymKey;
 pub use public_key::{Curve, PemFault, PublicKey};

@@ -29,7 +29,7 @@ pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()
     text.detailed(snapshot, ISSUED_AT_DOCUMENTED, |token| token.issued.map(|at| at.0))?;
 
     text.family(TOKEN_INFO, snapshot.tokens(), |text, token| {
-        let labels = [token.algorithm(), token.location(), ",type=\"", token.token_type.as_str(), "\""];
+        let labels = [token.info(), token.location(), ",type=\"", token.token_type.as_str(), "\""];
         text.sample(TOKEN_INFO.name, &labels, 1);
     })?;
     text.dates(snapshot, TOKEN_EXPIRATION, |token| token.expires)?;
@@ -164,7 +164,8 @@ impl<'a> Text<'a> {
         family: Family,
         value: impl Fn(&TokenObservation) -> Option<i64>,
     ) -> io::Result<()> {
-        let tokens = snapshot.detailed_tokens().filter_map(|token| value(token).map(|value| (token, value)));
+        let tokens = snapshot.detailed_tokens().filter(|token| token.series_count() > 0);
+        let tokens = tokens.filter_map(|token| value(token).map(|value| (token, value)));
         // Here is where a scrape spends its time: as few pieces a sample as can be.
         let begin = format!("{}{{", family.name);
         let mut end = String::new();
@@ -225,9 +226,11 @@ impl<'a> Text<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jwt::ClaimPaths;
+    use crate::jwt::{ClaimPaths, PseudonymKey};
     use crate::metrics::BuildInfo;
-    use crate::observation::{Bounds, DataValue, LabelMap, Logins, Observer, Reading, SecretView};
+    use crate::observation::{
+        Bounds, DataValue, LabelMap, Logins, Observer, Reading, SecretView, Showing, Showings, TokenSeries,
+    };
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use std::sync::Arc;
@@ -237,10 +240,16 @@ mod tests {
         DataValue::Plain(format!("{header}.{claims}.c2ln").into())
     }
 
+    fn reading() -> Reading {
+        Reading::new(ClaimPaths::default(), Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 })
+    }
+
     fn exposition(secrets: &[(&str, DataValue<'static>)], max_series: usize, labels: &[&str]) -> String {
-        let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 3 };
-        let mut reading = Reading::new(ClaimPaths::default(), bounds);
-        reading.secret_labels = LabelMap::new(labels.iter().map(|name| ((*name).into(), (*name).into())).collect());
+        let labels = LabelMap::new(labels.iter().map(|name| ((*name).into(), (*name).into())).collect());
+        exposition_of(secrets, max_series, Reading { secret_labels: labels, ..reading() })
+    }
+
+    fn exposition_of(secrets: &[(&str, DataValue<'static>)], max_series: usize, reading: Reading) -> String {
         let mut observer = Observer::new(reading);
         let mut held = Vec::new();
         for (name, value) in secrets {
@@ -325,6 +334,73 @@ mod tests {
             ("broken", DataValue::Plain("hello".into())),
         ];
         golden("extra_labels", &exposition(&secrets, 2, &["tier", "team"]));
+    }
+
+    const PERSON: &str = r#"{"iss":"i","sub":"ann","aud":["a","b"],"exp":1700003700,"iat":1699999900,"nbf":3,"jti":"1","name":"Ann",
+        "email":"ann@x","scope":"read write","roles":["r","q"],"tenant":{"id":7},"groups":["g","h"]}"#;
+
+    fn show(reading: &mut Reading, how: &Showing, names: &[&str]) {
+        for name in names {
+            assert!(
+                reading.show.named(name).map(|showing| *showing = how.clone()).is_some()
+                    || reading.secret_labels.show(name, how)
+            );
+        }
+    }
+
+    #[test]
+    fn claims_that_the_configuration_adds_stand_on_the_series_and_on_token_info() {
+        let jwe = format!("{}.a2V5.aXY.Y2lwaGVy.dGFn", URL_SAFE_NO_PAD.encode(r#"{"alg":"RSA-OAEP"}"#));
+        let secrets = [
+            ("encrypted", DataValue::Plain(jwe.into())),
+            ("neither", token(r#"{"exp":1,"tenant":{},"groups":{"a":1}}"#)),
+            ("person", token(PERSON)),
+        ];
+        let mut reading = reading();
+        reading.claims.added = ["/tenant/id", "/groups"].map(|pointer| pointer.parse().unwrap()).into();
+        reading.show.added = ["tenant", "groups"].map(|name| (name.to_owned(), Showing::Plain)).into();
+        golden("claim_labels", &exposition_of(&secrets, 100, reading));
+    }
+
+    #[test]
+    fn dropped_labels_are_not_there_and_equal_samples_are_one() {
+        let secrets = [("broken", DataValue::Plain("hello".into())), ("person", token(PERSON))];
+        for (name, dropped) in [
+            ("drop_personal", &["name", "email", "subject"][..]),
+            ("drop_role", &["role"]),
+            ("drop_everything", &Showings::NAMES),
+        ] {
+            let mut reading = reading();
+            show(&mut reading, &Showing::Dropped, dropped);
+            golden(name, &exposition_of(&secrets, 100, reading));
+        }
+        let mut reading = reading();
+        reading.secret_labels = LabelMap::new(vec![("team".into(), "team".into()), ("tier".into(), "tier".into())]);
+        show(&mut reading, &Showing::Dropped, &["team"]);
+        golden("drop_secret_label", &exposition_of(&secrets, 100, reading));
+    }
+
+    #[test]
+    fn hashed_labels_are_pseudonyms_and_nothing_stays_nothing() {
+        let secrets = [
+            ("joined", token(r#"{"exp":1,"sub":"ann","roles":["r","q"],"scope":"read write"}"#)),
+            ("nobody", token(r#"{"exp":1}"#)),
+            ("person", token(r#"{"exp":1,"sub":"ann","name":"Ann","scope":"read write"}"#)),
+        ];
+        let mut reading = reading();
+        reading.secret_labels = LabelMap::new(vec![("team".into(), "team".into())]);
+        let hashed = Showing::Hashed(PseudonymKey::new(b"0123456789abcdef").unwrap());
+        show(&mut reading, &hashed, &["subject", "name", "scope", "role", "team"]);
+        golden("hash", &exposition_of(&secrets, 100, reading));
+    }
+
+    #[test]
+    fn compact_leaves_out_the_series_and_what_is_said_of_them() {
+        let many = token(r#"{"exp":1,"roles":["1","2","3","4"]}"#);
+        let secrets = [("broken", DataValue::Plain("hello".into())), ("many", many), ("person", token(PERSON))];
+        let text = exposition_of(&secrets, 1, Reading { token_series: TokenSeries::Compact, ..reading() });
+        assert!(!text.contains("jwt_exporter_jwt_") && !text.contains("too_many_series"), "{text}");
+        golden("compact", &text);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Label sets in the text format, written once when a token is read and sent as they are at every scrape.
 //! (Prometheus, "Exposition formats", text-based format: label values escape `\`, `"` and the line feed.)
 
+use super::Showing;
 pub use crate::jwt::without_tokens;
 
 /// A label value longer than this is cut: claims may be megabytes, and every scrape would carry them.
@@ -20,8 +21,8 @@ pub fn push_label(set: &mut String, name: &str, value: &str) {
 /// Which labels of Kubernetes objects become labels of samples: `team: app.kubernetes.io/team`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelMap {
-    /// The name of the sample's label and the key of the object's, by the former.
-    entries: Vec<(String, String)>,
+    /// The name of the sample's label, the key of the object's, and how it is shown; by the name.
+    entries: Vec<(String, String, Showing)>,
 }
 
 impl LabelMap {
@@ -29,7 +30,7 @@ impl LabelMap {
     #[must_use]
     pub fn new(mut entries: Vec<(String, String)>) -> Self {
         entries.sort();
-        Self { entries }
+        Self { entries: entries.into_iter().map(|(name, key)| (name, key, Showing::Plain)).collect() }
     }
 
     /// Whether no label is asked for.
@@ -40,16 +41,28 @@ impl LabelMap {
 
     /// Names and keys, in the order of the names.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(name, key)| (name.as_str(), key.as_str()))
+        self.entries.iter().map(|(name, key, _)| (name.as_str(), key.as_str()))
+    }
+
+    /// Shows the label of this name so from now on. Whether there is one.
+    pub fn show(&mut self, name: &str, how: &Showing) -> bool {
+        let Some(at) = self.entries.iter().position(|(known, ..)| known == name) else { return false };
+        if *how == Showing::Dropped {
+            self.entries.remove(at);
+        } else if let Some((.., showing)) = self.entries.get_mut(at) {
+            *showing = how.clone();
+        }
+        true
     }
 
     /// The labels of an object whose label of a given key has the value that `label` tells: `,team="…"` each. Those that the
     /// object does not have are empty.
     pub fn render<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> String {
         let mut text = String::new();
-        for (name, key) in &self.entries {
+        for (name, key, showing) in &self.entries {
             text.push(',');
-            push_label(&mut text, name, label(key).unwrap_or_default());
+            showing.push(&mut text, name, label(key).unwrap_or_default());
+            text.pop();
         }
         text
     }

@@ -11,6 +11,7 @@ mod label_set;
 mod observer;
 mod read_back;
 mod reason;
+mod showing;
 mod token;
 mod view;
 
@@ -20,5 +21,6 @@ pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, label_v
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
+pub use showing::{Showing, Showings, TokenSeries};
 pub use token::{Bounds, SecretObservation, TokenError, TokenObservation, location};
 pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

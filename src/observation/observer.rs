@@ -6,7 +6,7 @@ use super::token::location;
 use super::view::ValueFault;
 use super::{
     Bounds, DataValue, ExtraLabels, FileView, KeptToken, LabelMap, LoginName, Logins, MAX_VALUE_BYTES, Reason,
-    SecretObservation, SecretView, TokenError, TokenObservation,
+    SecretObservation, SecretView, Showings, TokenError, TokenObservation, TokenSeries,
 };
 use crate::jwt::{ClaimPaths, DecodeError, Decoder, TokenType, UnverifiedJwt, looks_like_jwt, without_decoration};
 use crate::redacted::Redacted;
@@ -27,19 +27,19 @@ pub struct Reading {
     pub secret_labels: LabelMap,
     /// Labels of its namespace that do.
     pub namespace_labels: LabelMap,
+    /// How the labels made of a token are shown.
+    pub show: Showings,
+    /// Whether it has the series of the reference's families.
+    pub token_series: TokenSeries,
 }
 
 impl Reading {
     /// With no labels but the fixed ones.
     #[must_use]
     pub fn new(claims: ClaimPaths, bounds: Bounds) -> Self {
-        Self {
-            claims,
-            bounds,
-            logins: Arc::default(),
-            secret_labels: LabelMap::default(),
-            namespace_labels: LabelMap::default(),
-        }
+        let (secret_labels, namespace_labels) = (LabelMap::default(), LabelMap::default());
+        let (show, token_series) = (Showings::default(), TokenSeries::default());
+        Self { claims, bounds, logins: Arc::default(), secret_labels, namespace_labels, show, token_series }
     }
 
     /// The labels for a Secret whose label of a given key has the value that `of_secret` tells, and those of its namespace as
@@ -144,7 +144,7 @@ impl Observer {
         let mut not_a_token = None;
         if wanted || looks_like_jwt(bare) {
             match decoder.decode(bare, &reading.claims) {
-                Ok(jwt) => return found.token(key, &jwt, bare, text),
+                Ok(jwt) => return found.token(key, &jwt, reading, bare, text),
                 Err(error) => not_a_token = Some(error),
             }
         }
@@ -152,7 +152,7 @@ impl Observer {
         let end = document::search(bare, &mut |pointer, value| {
             let place = format!("{key}{pointer}");
             match decoder.decode(value, &reading.claims) {
-                Ok(jwt) => found.token(&place, &jwt, without_decoration(value), text),
+                Ok(jwt) => found.token(&place, &jwt, reading, without_decoration(value), text),
                 Err(error) => found.decode_error(&place, without_decoration(value), &error),
             }
             if found.overflown { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -240,13 +240,13 @@ impl<'a> Findings<'a> {
         !self.overflown
     }
 
-    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, value: &[u8], text: &mut String) {
+    fn token(&mut self, key: &str, jwt: &UnverifiedJwt<'_>, reading: &Reading, value: &[u8], text: &mut String) {
         if !self.takes_place() {
             return;
         }
         let location = location(self.secret.namespace, self.secret.name, key, self.secret.extra);
         self.keep(&location, value);
-        let token = TokenObservation::new(jwt, &location, self.bounds, text);
+        let token = TokenObservation::new(jwt, &location, reading, text);
         let joined = token.joined;
         self.tokens.push(token);
         if jwt.token_type == TokenType::Jwe {

@@ -1,8 +1,9 @@
 //! What is kept of one token and of one Secret, in as few bytes as its samples need.
 
-use super::{ExtraLabels, ExtraLength, KeptToken, Reason, push_label};
-use crate::jwt::{TokenType, UnverifiedJwt};
+use super::{ExtraLabels, ExtraLength, KeptToken, MAX_LABEL_BYTES, Reading, Reason, Showing, TokenSeries, push_label};
+use crate::jwt::{ClaimsSet, TokenType, UnverifiedJwt};
 use crate::time::UnixSeconds;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -121,13 +122,14 @@ impl fmt::Debug for TokenError {
 
 /// One token: its labels as they go out, and its times.
 ///
-/// The text holds, one after the other, `algorithm="…",` · the labels from `audience` to `name` · the location, which ends in
-/// the labels that the configuration adds · `,` and `subject` · and per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains. A sample
-/// is then made of three pieces of it.
+/// The text holds, one after the other, `algorithm="…",` and the claims that the configuration adds · the labels from `audience`
+/// to `name` · the location, which ends in the labels of Kubernetes objects that the configuration adds · `,` and `subject` · and
+/// per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains. A sample is then made of three
+/// pieces of it. What the configuration drops is not there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenObservation {
     text: Box<str>,
-    algorithm_end: u32,
+    info_end: u32,
     head_end: u32,
     location_end: u32,
     tail_end: u32,
@@ -159,47 +161,39 @@ pub fn location(namespace: &str, name: &str, key: &str, extra: &ExtraLabels) -> 
 
 impl TokenObservation {
     /// Writes down what is exposed of `jwt`.
-    pub(super) fn new(jwt: &UnverifiedJwt<'_>, location: &str, bounds: Bounds, scratch: &mut String) -> Self {
-        let claims = &jwt.claims;
+    pub(super) fn new(jwt: &UnverifiedJwt<'_>, location: &str, reading: &Reading, scratch: &mut String) -> Self {
+        let (claims, show) = (&jwt.claims, &reading.show);
         let text = scratch;
         text.clear();
-        push_label(text, "algorithm", &jwt.algorithm);
-        text.push(',');
-        let algorithm_end = text.len();
-        for (name, value) in [
-            ("audience", &claims.audience),
-            ("email", &claims.email),
-            ("id", &claims.id),
-            ("issuer", &claims.issuer),
-            ("name", &claims.name),
-        ] {
-            push_label(text, name, value);
-            text.push(',');
+        show.algorithm.push(text, "algorithm", &jwt.algorithm);
+        let nothing = Cow::Borrowed("");
+        // A JWE has none.
+        for ((name, showing), value) in show.added.iter().zip(claims.added.iter().chain(std::iter::repeat(&nothing))) {
+            showing.push(text, name, value);
         }
+        let info_end = text.len();
+        show.audience.push(text, "audience", &claims.audience);
+        show.email.push(text, "email", &claims.email);
+        show.id.push(text, "id", &claims.id);
+        show.issuer.push(text, "issuer", &claims.issuer);
+        show.name.push(text, "name", &claims.name);
         let head_end = text.len();
         text.push_str(location);
         let location_end = text.len();
-        text.push(',');
-        push_label(text, "subject", &claims.subject);
-        let tail_end = text.len();
-
-        let first_series = text.len();
-        let combinations = claims.roles.len().max(1).saturating_mul(claims.scopes.len().max(1));
-        let joined = combinations > bounds.max_series_per_token;
-        if joined {
-            push_series(text, &claims.roles.join(","), &claims.scopes.join(","));
-        } else {
-            for scope in or_empty(&claims.scopes) {
-                for role in or_empty(&claims.roles) {
-                    push_series(text, role, scope);
-                }
-            }
+        if show.subject != Showing::Dropped {
+            text.push(',');
+            show.subject.push(text, "subject", &claims.subject);
+            text.pop();
         }
-        let series = if joined || combinations == 1 { 1 } else { each_once(text, first_series) };
+        let tail_end = text.len();
+        let (series, joined) = match reading.token_series {
+            TokenSeries::Detailed => push_all_series(text, claims, reading),
+            TokenSeries::Compact => (0, false),
+        };
         let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         Self {
             text: Box::from(text.as_str()),
-            algorithm_end: short(algorithm_end),
+            info_end: short(info_end),
             head_end: short(head_end),
             location_end: short(location_end),
             tail_end: short(tail_end),
@@ -242,13 +236,13 @@ impl TokenObservation {
         self.text.as_bytes().iter().step_by(LINE).take(MOST).map(|byte| usize::from(*byte)).sum()
     }
 
-    /// `algorithm="…",`
+    /// `algorithm="…",` and the claims that the configuration adds, each with a comma behind.
     #[must_use]
-    pub fn algorithm(&self) -> &str {
-        self.part(0, self.algorithm_end)
+    pub fn info(&self) -> &str {
+        self.part(0, self.info_end)
     }
 
-    /// The labels before `role` in the order of the alphabet, `algorithm` to `name`, with a comma behind.
+    /// [`info`](Self::info) and the labels from `audience` to `name`, each with a comma behind.
     #[must_use]
     pub fn head(&self) -> &str {
         self.part(0, self.head_end)
@@ -295,23 +289,54 @@ fn each_once(text: &mut String, from: usize) -> usize {
     seen.len()
 }
 
-fn push_series(text: &mut String, role: &str, scope: &str) {
-    push_label(text, "role", role);
-    text.push(',');
-    push_label(text, "scope", scope);
-    text.push_str(",\n");
+/// Per role and scope that are shown a line, or one for all of them if they are too many. How many lines, and whether it is one
+/// for all.
+fn push_all_series(text: &mut String, claims: &ClaimsSet<'_>, reading: &Reading) -> (usize, bool) {
+    // More of them would be cut off the joined label.
+    const MOST_HASHED: usize = MAX_LABEL_BYTES / 16 + 1;
+    let first = text.len();
+    let shown = |texts: &[_], showing: &Showing| if *showing == Showing::Dropped { 0 } else { texts.len() };
+    let (role, scope) = (&reading.show.role, &reading.show.scope);
+    let (roles, scopes) = (shown(&claims.roles, role), shown(&claims.scopes, scope));
+    let combinations = roles.max(1).saturating_mul(scopes.max(1));
+    let joined = combinations > reading.bounds.max_series_per_token;
+    let most = if joined { MOST_HASHED } else { usize::MAX };
+    let (roles, scopes) = (role.of_texts(&claims.roles, most), scope.of_texts(&claims.scopes, most));
+    let mut push = |role_text: &str, scope_text: &str| {
+        for (name, showing, value) in [("role", role, role_text), ("scope", scope, scope_text)] {
+            if *showing != Showing::Dropped {
+                push_label(text, name, value);
+                text.push(',');
+            }
+        }
+        text.push('\n');
+    };
+    if joined {
+        push(&roles.join(","), &scopes.join(","));
+    } else {
+        for scope in or_empty(&scopes) {
+            for role in or_empty(&roles) {
+                push(role, scope);
+            }
+        }
+    }
+    (if joined || combinations == 1 { 1 } else { each_once(text, first) }, joined)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jwt::ClaimsSet;
+    use crate::jwt::ClaimPaths;
 
     const BOUNDS: Bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 4 };
 
+    fn reading() -> Reading {
+        Reading::new(ClaimPaths::default(), BOUNDS)
+    }
+
     fn observe(claims: ClaimsSet<'_>) -> TokenObservation {
         let jwt = UnverifiedJwt { token_type: TokenType::Jws, algorithm: "RS256".into(), claims };
-        TokenObservation::new(&jwt, &location("ns", "s", "k", &ExtraLabels::default()), BOUNDS, &mut String::new())
+        TokenObservation::new(&jwt, &location("ns", "s", "k", &ExtraLabels::default()), &reading(), &mut String::new())
     }
 
     #[test]
@@ -326,7 +351,7 @@ mod tests {
             ..ClaimsSet::default()
         });
         assert!(!token.joined);
-        assert_eq!(token.algorithm(), r#"algorithm="RS256","#);
+        assert_eq!(token.info(), r#"algorithm="RS256","#);
         assert_eq!(token.head(), r#"algorithm="RS256",audience="aud",email="e",id="i",issuer="iss",name="n\n","#);
         assert_eq!(token.location(), r#"secret_key="k",secret_name="s",secret_namespace="ns""#);
         assert_eq!(token.tail(), r#"secret_key="k",secret_name="s",secret_namespace="ns",subject="s""#);
@@ -344,7 +369,7 @@ mod tests {
                 ..ClaimsSet::default()
             };
             let jwt = UnverifiedJwt { token_type: TokenType::Jws, algorithm: "RS256".into(), claims };
-            let token = TokenObservation::new(&jwt, &location("ns", "s", "k", &extra), BOUNDS, &mut String::new());
+            let token = TokenObservation::new(&jwt, &location("ns", "s", "k", &extra), &reading(), &mut String::new());
             let unread = SecretObservation::unread(("ns", "s"), &[], (Reason::Forbidden, "no"), &extra, 3);
             SecretObservation { tokens: [token].into(), ..unread }
         };

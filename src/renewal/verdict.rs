@@ -112,7 +112,8 @@ fn dates(jwt: &UnverifiedJwt<'_>) -> Dates {
 }
 
 fn decode<T>(value: &[u8], read: impl FnOnce(&UnverifiedJwt<'_>) -> T) -> Result<T, DecodeError> {
-    let nothing_else = ClaimPaths { scope: Vec::new(), role: Vec::new(), name: Vec::new(), email: Vec::new() };
+    let nothing_else =
+        ClaimPaths { scope: Vec::new(), role: Vec::new(), name: Vec::new(), email: Vec::new(), added: Vec::new() };
     Decoder::default().decode(value, &nothing_else).map(|jwt| read(&jwt))
 }
 

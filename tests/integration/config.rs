@@ -3,6 +3,7 @@
 //! `GOLDEN=rewrite cargo test config` writes the expected errors anew; look at the difference before you keep it.
 
 use jwt_exporter::config::{self, Config, ListenHost, MAX_BYTES};
+use jwt_exporter::observation::{Showing, TokenSeries};
 use jwt_exporter::renewal::{BeforeExpiry, CredentialsPlan, TargetPlan};
 use jwt_exporter::source::Links;
 use proptest::prelude::*;
@@ -106,6 +107,11 @@ secrets: []
 shard: ""
 secret_labels: {}
 namespace_labels: {}
+claim_labels: {}
+drop_labels: []
+hash_labels: []
+hash_key_file: ""
+token_series: detailed
 files: []
 follow_links_outside: false
 manifests: []
@@ -117,6 +123,7 @@ claims:
 max_tokens_per_secret: 32
 max_series_per_token: 100
 max_series: 250000
+status_page: true
 "#;
     assert_eq!(good(text), Config::default());
     // And with the line ends of another system, a mark in front, and two dashes at the end.
@@ -147,12 +154,24 @@ max_series: 3
 shard: ordinal/3
 secret_labels: {team: app.kubernetes.io/team, _a1: b}
 namespace_labels: {Zone: z}
+claim_labels: {tenant: /tenant/id, groups: /groups}
+drop_labels: [Zone, name, email, groups]
+token_series: compact
+status_page: no
 "#,
     );
+    let mut reading = config.reading.clone();
+    assert_eq!(reading.show.added, [("tenant".to_owned(), Showing::Plain)]);
+    assert_eq!(reading.claims.added, ["/tenant/id".parse().unwrap()]);
+    for (name, how) in [("name", Showing::Dropped), ("email", Showing::Dropped), ("subject", Showing::Plain)] {
+        assert_eq!(*reading.show.named(name).unwrap(), how, "{name}");
+    }
+    assert_eq!(config.dropped, ["Zone", "name", "email", "groups"]);
+    assert_eq!(reading.token_series, TokenSeries::Compact);
     assert_eq!(config.shard.unwrap().to_string(), "2/3");
     let labels: Vec<_> = config.reading.secret_labels.entries().collect();
     assert_eq!(labels, [("_a1", "b"), ("team", "app.kubernetes.io/team")]);
-    assert_eq!(config.reading.namespace_labels.entries().collect::<Vec<_>>(), [("Zone", "z")]);
+    assert_eq!(config.reading.namespace_labels.entries().count(), 0);
     let selector = good("namespace_selector: ' env in (a) '").namespace_selector.unwrap();
     assert_eq!(selector.as_str(), "env in (a)");
     assert_eq!(config.address.to_string(), "127.0.0.1:9100");
@@ -178,6 +197,7 @@ namespace_labels: {Zone: z}
     assert!(config.reading.claims.email.is_empty());
     let bounds = config.reading.bounds;
     assert_eq!((bounds.max_tokens_per_secret, bounds.max_series_per_token, config.max_series), (1, 2, 3));
+    assert!(!config.status_page);
 }
 
 #[test]
@@ -348,7 +368,7 @@ proptest! {
 
     #[test]
     fn no_known_key_panics_with_any_value(
-        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|files|follow_links_outside|manifests|claims|max_series|<<",
+        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|files|follow_links_outside|manifests|claims|max_series|status_page|<<",
         value in "\\PC{0,20}|[\\[{]\\PC{0,10}[}\\]]|[0-9a-z$~{}:.-]{0,12}",
     ) {
         let _ = read(&format!("{key}: {value}"));

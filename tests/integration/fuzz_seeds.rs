@@ -17,6 +17,8 @@ mod login;
 mod observation;
 #[path = "../../fuzz/bodies/secret_list.rs"]
 mod secret_list;
+#[path = "../../fuzz/bodies/status_page.rs"]
+mod status_page;
 #[path = "../../fuzz/bodies/template.rs"]
 mod template;
 #[path = "../../fuzz/bodies/token.rs"]
@@ -26,7 +28,7 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 8] = [
+const TARGETS: [(&str, Run); 9] = [
     ("configuration", configuration::run),
     ("keys", keys::run),
     ("kubeconfig", kubeconfig::run),
@@ -34,6 +36,7 @@ const TARGETS: [(&str, Run); 8] = [
     ("observation", observation::run),
     ("secret_list", secret_list::run),
     ("template", template::run),
+    ("status_page", status_page::run),
     ("token", token::run),
 ];
 

@@ -231,6 +231,15 @@ fn explain_says_why_a_secret_has_samples_or_none() {
         1,
         &["`field_selector` wants type!=Opaque, and that is \"Opaque\""],
     );
+    expect(
+        root("namespace_selector: env=prod\n", "good"),
+        1,
+        &["`namespace_selector` wants env=prod", "leaves its namespace out"],
+    );
+    let own = format!("namespace_selector: kubernetes.io/metadata.name={namespace}\n");
+    expect(root(&own, "good"), 0, &[]);
+    let shards: Vec<i32> = (0..3).map(|shard| root(&format!("shard: {shard}/3\n"), "good").0).collect();
+    assert_eq!(shards.iter().filter(|code| **code == 0).count(), 1, "it has samples in one shard: {shards:?}");
     let named = format!("secrets: [{{namespace: {namespace}, name: password, key: token}}]\n");
     expect(root(&named, "password"), 1, &["`secrets:` names it", "token: not_a_jwt"]);
     expect(root(&named, "good"), 1, &["this is none of them"]);

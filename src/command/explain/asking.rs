@@ -123,9 +123,17 @@ pub(super) fn namespace_labels(
     namespace: &str,
 ) -> Option<Result<BTreeMap<String, String>, RequestError>> {
     config.namespace_selector.as_ref()?;
-    let path = Query::path(&["api", "v1", "namespaces", namespace]).build();
-    let object = cluster.send(&request(Verb::Get, "namespaces", path, None)).and_then(whole);
-    Some(object.map(|object| Held::new(object).map(|held| held.labels).unwrap_or_default()))
+    // By a list, for which a selector on namespaces needs the right anyway.
+    let fields = FieldSelector::default().named(namespace);
+    let query = Query::path(&["api", "v1", "namespaces"]).with("fieldSelector", fields.as_str());
+    let mut labels = BTreeMap::new();
+    let listed = cluster.send(&request(Verb::List, "namespaces", query.build(), None)).and_then(|response| {
+        let keep = |item: &[u8]| {
+            labels = Held::new(Zeroizing::new(item.to_vec())).map(|held| held.labels).unwrap_or_default();
+        };
+        read_list(response, keep).map_err(|error| RequestError::new(Reason::BadAnswer, error.to_string()))
+    });
+    Some(listed.map(|_| labels))
 }
 
 fn no_secret(cluster: &Cluster) -> RequestError {

