@@ -8,6 +8,7 @@ use crate::support::kubeconfig::Kubeconfig;
 use crate::support::prometheus::{Prometheus, check_metrics};
 use crate::support::real_parts::RealPart;
 use crate::support::token;
+use crate::vault::key::{Key, key_set};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 fn secret(name: &str, version: usize, value: &str) -> Value {
     let metadata = json!({
         "name": name, "namespace": "ns", "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
-        "annotations": {"jwt-exporter/secret-key": "token"},
+        "annotations": {"jwt-exporter/secret-key": "token", "jwt-exporter/login": "keys/r,away/r"},
     });
     json!({"metadata": metadata, "data": {"token": STANDARD.encode(value)}})
 }
@@ -39,7 +40,7 @@ fn exporter_of(server: &FakeApiServer, interval: &str) -> Exporter {
 }
 
 /// Tokens in every state: each family has a sample.
-fn every_family() -> FakeApiServer {
+fn every_family(key: Option<&Key>) -> FakeApiServer {
     let encoded = |text: &str| token::base64url(text.as_bytes());
     let all = json!({"iss": "i", "sub": "quo\"te\\\n", "aud": ["a", "b"], "exp": token::now() + 1000, "nbf": 1, "iat": 2,
         "jti": "j", "name": "日本", "email": "e@x", "scope": "read write", "roles": ["r1", "r2"]});
@@ -51,15 +52,19 @@ fn every_family() -> FakeApiServer {
         ("endless", token::hs256(&json!({}))),
         ("expired", token::hs256(&json!({"exp": -1, "iat": "x"}))),
     ];
-    let items = values.map(|(name, value)| secret(name, 1, &value));
+    let let_in = key.map(|key| ("let-in", key.sign(&json!({"sub": "s", "iat": token::now()}))));
+    let items: Vec<Value> = values.into_iter().chain(let_in).map(|(name, value)| secret(name, 1, &value)).collect();
     FakeApiServer::start(move |_| list(&items))
 }
 
 #[test]
 fn every_family_is_there_and_promtool_finds_no_fault() {
     let promtool = require_part!(RealPart::Promtool);
-    // What the configuration has to ask for: namespaces, and renewals, of which one fails.
-    let endpoint = FakeApiServer::start(|request| match request.path() {
+    // What the configuration has to ask for: namespaces, renewals, of which one fails, and logins, of which one is away.
+    let key = Key::new("a");
+    let keys = key_set(&[&key]);
+    let endpoint = FakeApiServer::start(move |request| match request.path() {
+        "/keys" => Answer::json(200, &keys),
         "/good" => Answer::json(200, &json!({"token": token::hs256(&json!({"exp": token::now() + 1000}))})),
         _ => Answer::new(500, &[], ""),
     });
@@ -68,11 +73,20 @@ fn every_family_is_there_and_promtool_finds_no_fault() {
         let url = format!("{}/{}", endpoint.url(), &name[..3].replace("goo", "good"));
         json!({"file": folder.path().join(name), "request": {"url": url}, "token": "/token"})
     });
-    let exporter = exporter_of(&every_family(), &format!("1h\nnamespaces: [ns]\nrenewals: {}", json!(renewals)));
-    let exposition = exporter.wait_for_metrics("both renewals", |metrics| {
-        ["jwt_exporter_renewal_last_success_timestamp_seconds{", "jwt_exporter_renewal_error{"]
-            .iter()
-            .all(|name| metrics.contains(name))
+    let role = json!({"role_type": "jwt", "bound_subject": "s", "user_claim": "sub"});
+    let keys = json!({"config": {"jwks_url": format!("{}/keys", endpoint.url())}, "roles": {"r": role}});
+    let away = json!({"address": "http://127.0.0.1:9", "mount": "auth/jwt", "token_file": "/nowhere"});
+    let logins = json!([{"name": "keys", "jwt": keys}, {"name": "away", "vault": away}]);
+    let config = format!("1h\nnamespaces: [ns]\nrenewals: {}\nlogins: {logins}", json!(renewals));
+    let exporter = exporter_of(&every_family(Some(&key)), &config);
+    let exposition = exporter.wait_for_metrics("both renewals and a verdict", |metrics| {
+        [
+            "jwt_exporter_renewal_last_success_timestamp_seconds{",
+            "jwt_exporter_renewal_error{",
+            "jwt_exporter_login_accepted_until_",
+        ]
+        .iter()
+        .all(|name| metrics.contains(name))
     });
     let families: BTreeSet<String> = samples(&exposition).into_iter().map(|sample| sample.name).collect();
     for family in jwt_exporter::metrics::FAMILIES {
@@ -89,7 +103,7 @@ fn every_family_is_there_and_promtool_finds_no_fault() {
 #[test]
 fn a_real_prometheus_scrapes_and_answers() {
     let prometheus = require_part!(RealPart::Prometheus);
-    let server = every_family();
+    let server = every_family(None);
     let exporter = exporter_of(&server, "1h");
     let prometheus = Prometheus::start(&prometheus, exporter.address());
     prometheus.wait_until_up(Duration::from_secs(60));
@@ -129,7 +143,7 @@ fn unmoved(exposition: &str) -> Vec<&str> {
 
 #[test]
 fn a_gzip_answer_is_the_plain_one_packed_as_one_member() {
-    let server = every_family();
+    let server = every_family(None);
     let exporter = exporter_of(&server, "1h");
     let plain = exporter.get("/metrics");
     assert_eq!((plain.header("content-type"), plain.header("content-encoding")), (Some(CONTENT_TYPE), None));
@@ -167,7 +181,7 @@ fn until_closed(exporter: &Exporter, head: &str) -> (String, Vec<u8>) {
 
 #[test]
 fn head_and_http_1_0_are_answered() {
-    let server = every_family();
+    let server = every_family(None);
     let exporter = exporter_of(&server, "1h");
     for target in ["/metrics", "/", "/healthz", "/readyz"] {
         let (head, body) =
@@ -204,7 +218,7 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn other_methods_and_paths_are_refused_and_each_connection_closed() {
-    let server = every_family();
+    let server = every_family(None);
     let exporter = exporter_of(&server, "1h");
     // One request a connection: the server says so, and closes it.
     let send = |method: &str, target: &str| {

@@ -2,7 +2,7 @@
 
 mod cluster;
 mod differential;
-mod key;
+pub mod key;
 mod key_sets;
 mod live;
 mod offline;
