@@ -8,7 +8,7 @@
 //! | floor | rooms | what they may do |
 //! | --- | --- | --- |
 //! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
-//! | 4 edges | [`source`], [`server`] | read the outside world, answer it |
+//! | 4 edges | [`renewal`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
 //! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
@@ -39,6 +39,7 @@ pub mod observation;
 pub mod poller;
 pub mod published;
 pub mod redacted;
+pub mod renewal;
 pub mod server;
 pub mod snapshot;
 pub mod source;

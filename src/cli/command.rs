@@ -11,6 +11,8 @@ pub enum Command {
     Inspect,
     /// `explain`
     Explain,
+    /// `renew`
+    Renew,
 }
 
 const USAGE: &str = "\
@@ -18,6 +20,7 @@ Usage: jwt-exporter [flags]
        jwt-exporter check [flags]
        jwt-exporter inspect [flags] [FILE|-]...
        jwt-exporter explain [flags] NAMESPACE/NAME
+       jwt-exporter renew -dry-run [flags]
 
 Tells Prometheus when the JSON Web Tokens in Kubernetes Secrets and manifests expire.
 
@@ -25,6 +28,7 @@ Commands (\"jwt-exporter COMMAND -help\" says more):
   check             look at every source once and print a table, what expires first on top
   inspect           decode tokens from files or standard input
   explain           say why a Secret has its samples, or has none
+  renew             with -dry-run: show what the renewals would do now
 
 Flags (one dash or two, \"-flag value\" or \"-flag=value\", the last one wins):
   -config PATH      configuration file; ~ and $VAR are expanded (default /config/config.yaml)
@@ -75,6 +79,20 @@ read, what came of each. No value is printed.
 Exit codes: 0 it has samples; 1 it has none; 2 that could not be found out.
 ";
 
+const RENEW_USAGE: &str = "\
+Usage: jwt-exporter renew -dry-run [flags]
+
+Shows what the renewals of the configuration would do now, and what is in their way. Asks the API server, no endpoint, and
+writes nothing: only the running exporter renews.
+
+  -config PATH              configuration file; ~ and $VAR are expanded (default /config/config.yaml)
+  -dry-run                  must be there
+  -level LEVEL              log level: trace, debug, info, warn, error or off (default error)
+  -log-format NAME          text, or json: one object a line (default text)
+
+Exit codes: 0 nothing is in the way; 1 something is; 2 the command line or the configuration is wrong.
+";
+
 impl Command {
     /// What `-help` prints, and every usage error after its reason.
     #[must_use]
@@ -84,6 +102,7 @@ impl Command {
             Self::Check => CHECK_USAGE,
             Self::Inspect => INSPECT_USAGE,
             Self::Explain => EXPLAIN_USAGE,
+            Self::Renew => RENEW_USAGE,
         }
     }
 
@@ -94,12 +113,13 @@ impl Command {
             Self::Check => "check",
             Self::Inspect => "inspect",
             Self::Explain => "explain",
+            Self::Renew => "renew",
         }
     }
 
     /// The command of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Check, Self::Inspect, Self::Explain].into_iter().find(|command| command.name() == name)
+        [Self::Check, Self::Inspect, Self::Explain, Self::Renew].into_iter().find(|command| command.name() == name)
     }
 
     /// Whether a flag of this name is one of its own.
@@ -108,6 +128,7 @@ impl Command {
             "config" | "level" | "log-format" => self != Self::Inspect,
             "output" => matches!(self, Self::Check | Self::Inspect),
             "expiring-within" => self == Self::Check,
+            "dry-run" => self == Self::Renew,
             _ => self == Self::Run,
         }
     }
@@ -115,6 +136,6 @@ impl Command {
 
 /// The names of the commands that take a flag.
 pub(super) fn commands_with(flag: &str) -> Vec<&'static str> {
-    let all = [Command::Check, Command::Inspect, Command::Explain].into_iter();
+    let all = [Command::Check, Command::Inspect, Command::Explain, Command::Renew].into_iter();
     all.filter(|command| command.takes(flag)).map(Command::name).collect()
 }

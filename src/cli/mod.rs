@@ -32,6 +32,8 @@ pub enum Invocation {
     Check(Flags, CheckFlags),
     /// `inspect`: decode what these files hold; `-` is standard input.
     Inspect(Format, Vec<String>),
+    /// `renew -dry-run`: what the renewals would do now.
+    RenewDryRun(Flags),
     /// `explain NAMESPACE/NAME`.
     Explain {
         /// As for the exporter.
@@ -108,6 +110,8 @@ pub enum UsageError {
     },
     /// `explain` has to be told one Secret.
     NeedsSecret,
+    /// `renew` without `-dry-run`.
+    NeedsDryRun,
 }
 
 impl fmt::Display for UsageError {
@@ -126,6 +130,9 @@ impl fmt::Display for UsageError {
                 write!(f, "flag -{flag} belongs to a command: {}", commands_with(flag).join(", "))
             }
             Self::OtherCommand { flag, command } => write!(f, "flag -{flag} does not belong to {}", command.name()),
+            Self::NeedsDryRun => {
+                f.write_str("only the running exporter renews; `renew -dry-run` shows what it would do")
+            }
             Self::NeedsSecret => f.write_str("explain needs the namespace and name of one Secret: NAMESPACE/NAME"),
         }
     }
@@ -143,7 +150,7 @@ const LOG_FORMATS: &str = "text or json";
 const VALUES: [&str; 6] = ["config", "once", "level", "log-format", "expiring-within", "output"];
 
 /// Flags that are there or not.
-const SWITCHES: [&str; 4] = ["check-config", "version", "help", "h"];
+const SWITCHES: [&str; 5] = ["check-config", "dry-run", "version", "help", "h"];
 
 /// What `-expiring-within` takes.
 const DURATION: &str = "a time such as 12h or 7d";
@@ -191,6 +198,7 @@ impl Sorted {
         let (level_given, log_given) = (text("level", "--level")?, text("log-format", "--log-format")?);
         let (within, output) = (text("expiring-within", "--expiring-within")?, text("output", "--output")?);
         let (version, check_config) = (arguments.contains("--version"), arguments.contains("--check-config"));
+        let dry_run = arguments.contains("--dry-run");
         if let Some(left) = arguments.finish().into_iter().next() {
             return Err(UsageError::Unexpected(left.to_string_lossy().into_owned()));
         }
@@ -218,7 +226,9 @@ impl Sorted {
                 _ => Err(UsageError::NeedsSecret),
             },
             (Command::Explain, []) => Err(UsageError::NeedsSecret),
-            (Command::Explain, [_, other, ..]) | (Command::Run | Command::Check, [other, ..]) => {
+            (Command::Renew, []) if dry_run => Ok(Invocation::RenewDryRun(flags)),
+            (Command::Renew, []) => Err(UsageError::NeedsDryRun),
+            (Command::Explain, [_, other, ..]) | (Command::Run | Command::Check | Command::Renew, [other, ..]) => {
                 Err(UsageError::Unexpected(other.clone()))
             }
             (Command::Check, []) => {
@@ -495,7 +505,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|log-format|version|h|check|inspect|explain|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
+        fn no_arguments_panic(arguments in proptest::collection::vec("-{0,3}(config|level|log-format|version|h|check|inspect|explain|renew|dry-run|output|once|check-config|\\PC{0,5})(=\\PC{0,5})?", 0..6)) {
             if let Err((error, _)) = parse(arguments.into_iter().map(OsString::from)) {
                 let shown = error.to_string();
                 prop_assert_eq!(crate::log::escape(&shown), shown.as_str(), "a usage error can steer a terminal");

@@ -43,6 +43,10 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
             Links::Anywhere => "Links in them are followed wherever they lead.\n",
         });
     }
+    for renewal in &config.renewals {
+        let (target, origin) = (renewal.target.to_string(), &renewal.request.origin);
+        writeln!(out, "Renewals: keeps the token in {} fresh, asking {origin}.", escape(&target))?;
+    }
     write_claims(config, out)?;
     let of_secret = config.reading.secret_labels.entries().map(|label| (label, "Secret"));
     let of_namespace = config.reading.namespace_labels.entries().map(|label| (label, "Secret's namespace"));

@@ -11,6 +11,8 @@ mod inspect;
 mod looking;
 mod once;
 mod reload;
+mod renew;
+mod renewals;
 mod run;
 mod sources;
 mod table;
@@ -69,6 +71,7 @@ pub fn dispatch(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Ok(Invocation::Inspect(format, files)) => inspect::inspect(format, &files),
         Ok(Invocation::Once(flags, path)) => with_config(&flags, |loaded| once::once(&loaded.config, &path)),
+        Ok(Invocation::RenewDryRun(flags)) => with_config(&flags, |loaded| renew::dry_run(&loaded.config)),
         Ok(Invocation::Explain { flags, namespace, name }) => {
             with_config(&flags, |loaded| explain::explain(&loaded.config, &namespace, &name))
         }

@@ -5,9 +5,13 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
-use super::sources::{Recipe, Workshop, recipes};
+use super::renewals::Renewals;
+use super::sources::{self, Recipe, Workshop, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
 use crate::poller::{Handover, Lineup, Message, Place, SourceNumber};
+use crate::published::Published;
+use crate::renewal::Means;
+use crate::snapshot::Snapshot;
 use crate::source::Stopper;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +33,8 @@ pub(super) struct Reloader {
     file: WatchedFile,
     current: Loaded,
     running: Vec<Running>,
+    renewals: Renewals,
+    snapshot: Arc<Published<Snapshot>>,
     next_number: SourceNumber,
     workshop: Workshop,
     handover: Arc<Handover>,
@@ -85,12 +91,15 @@ impl Reloader {
         loaded: Loaded,
         workshop: Workshop,
         handover: Arc<Handover>,
+        snapshot: Arc<Published<Snapshot>>,
     ) -> Result<(Self, Lineup), String> {
         let mut reloader = Self {
             named,
             file: WatchedFile::new(&loaded.path),
             current: loaded,
             running: Vec::new(),
+            renewals: Renewals::default(),
+            snapshot,
             next_number: SourceNumber::FIRST,
             workshop,
             handover,
@@ -103,6 +112,25 @@ impl Reloader {
         let (running, lineup) = reloader.line_up(&config)?;
         reloader.running = running;
         Ok((reloader, lineup))
+    }
+
+    /// Starts the thread of the renewals, if there are any.
+    ///
+    /// # Errors
+    /// If there is no way into the cluster, or the thread cannot be started.
+    pub(super) fn start_renewals(&mut self) -> Result<(), String> {
+        let means = self.means(&self.current.config)?;
+        self.renewals.take(self.current.config.renewals.clone(), means)
+    }
+
+    /// What the renewals of a configuration are made with: a cluster of their own, since those of the sources come and go.
+    fn means(&self, config: &Config) -> Result<Means, String> {
+        let own = self.workshop.own.clone();
+        let is_asked = config.kubernetes && !config.renewals.is_empty();
+        let cluster = if is_asked { Some(Arc::new(sources::cluster(config, &own)?)) } else { None };
+        let shard = config.shard;
+        let owns = move |namespace: &str, name: &str| shard.is_none_or(|shard| shard.owns(namespace, name));
+        Ok(Means { owns: Arc::new(owns), ..Means::new(cluster, own, Arc::clone(&self.snapshot)) })
     }
 
     /// Looks and reads until nobody can ask any more.
@@ -184,6 +212,7 @@ impl Reloader {
             return Err(Refusal::Wrong(reason));
         }
         let (running, lineup) = self.line_up(&loaded.config).map_err(Refusal::Unbuilt)?;
+        let means = self.means(&loaded.config).map_err(Refusal::Unbuilt)?;
         let mut changes: Vec<String> = Vec::new();
         let ended: Vec<Running> = self.running.iter().filter(|old| !is_in(&running, old)).cloned().collect();
         for source in running.iter().filter(|new| !is_in(&self.running, new)) {
@@ -207,6 +236,9 @@ impl Reloader {
         let _ = self.workshop.news.try_send(Message::Wake);
         for stop in ended.into_iter().filter_map(|old| old.stopper) {
             stop();
+        }
+        if let Err(error) = self.renewals.take(self.current.config.renewals.clone(), means) {
+            log::error!("{error}");
         }
         if changes.is_empty() {
             changes.push("the sources go on, with other values".to_owned());

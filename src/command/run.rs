@@ -67,11 +67,12 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     let (news, messages) = mpsc::sync_channel(NEWS_HELD);
     let handover = Arc::new(Handover::default());
     let address = loaded.config.address.clone();
+    let snapshot = Arc::new(Published::new(Snapshot::default()));
     let workshop = Workshop { own: own.clone(), news };
-    let (reloader, lineup) = Reloader::start(named, loaded, workshop, Arc::clone(&handover))?;
+    let (mut reloader, lineup) =
+        Reloader::start(named, loaded, workshop, Arc::clone(&handover), Arc::clone(&snapshot))?;
 
     let listener = bind(&address)?;
-    let snapshot = Arc::new(Published::new(Snapshot::default()));
     let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover);
     let tell_end = tell.clone();
     let shown = Shown::new(snapshot, own, BUILD.version);
@@ -87,6 +88,8 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 
+    // Behind the listener: a second exporter that finds the port in use must not renew anything.
+    reloader.start_renewals()?;
     // Not on this thread: a file system that hangs must not keep the program from its end.
     spawn("reload", move || reloader.run(&reload_asked))?;
 

@@ -2,7 +2,8 @@
 
 use super::reader::{Fault, Reader};
 use super::{
-    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, places, shard,
+    Config, Expected, KeyFile, ListenAddress, Lookup, disclosure, duration, expand, extra_labels, places, renewals,
+    shard,
 };
 use crate::jwt::{ClaimPaths, JsonPointer, PointerError};
 use crate::kubernetes::{LabelSelector, check_qualified};
@@ -40,6 +41,7 @@ const KEYS: &[&str] = &[
     "drop_labels",
     "hash_labels",
     "hash_key_file",
+    "renewals",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -141,6 +143,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
         config.reading.token_series = value.text("detailed or compact", token_series)?;
     }
     disclosure::read(&fields, &mut config, &names, lookup, key_file)?;
+    if let Some(value) = fields.get("renewals") {
+        config.renewals = renewals::renewals(value, &config, lookup)?;
+    }
     Ok(config)
 }
 

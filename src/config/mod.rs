@@ -20,6 +20,7 @@ mod file;
 mod load;
 mod places;
 mod reader;
+mod renewals;
 mod shard;
 mod watched_file;
 
@@ -35,6 +36,7 @@ use disclosure::KeyFile;
 use crate::jwt::ClaimPaths;
 use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern};
 use crate::observation::{Bounds, Reading};
+use crate::renewal::Renewal;
 use crate::source::secrets::{NamedSecret, Shard};
 use crate::source::{FileGlob, Links};
 use std::path::PathBuf;
@@ -86,6 +88,8 @@ pub struct Config {
     pub hashed: Vec<String>,
     /// Series of one of the reference's families, in all.
     pub max_series: usize,
+    /// Tokens that are renewed before they expire.
+    pub renewals: Vec<Renewal>,
 }
 
 impl Default for Config {
@@ -115,6 +119,7 @@ impl Default for Config {
             dropped: Vec::new(),
             hashed: Vec::new(),
             max_series: 250_000,
+            renewals: Vec::new(),
         }
     }
 }

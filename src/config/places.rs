@@ -68,12 +68,12 @@ pub(super) fn refuse_what_lists(fields: &Fields<'_>, config: &Config) -> Result<
     Ok(())
 }
 
-fn secret_name(text: &str) -> Result<String, Expected> {
+pub(super) fn secret_name(text: &str) -> Result<String, Expected> {
     check_subdomain_name(text).map_err(|rule| Expected::new(format!("the name of a Secret ({rule})")))?;
     Ok(text.to_owned())
 }
 
-fn data_key(text: &str) -> Result<String, Expected> {
+pub(super) fn data_key(text: &str) -> Result<String, Expected> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if text.is_empty() || text.len() > 253 || !text.bytes().all(allowed) {
         return Err(Expected::new("one data key of the Secret, of letters, digits, '-', '_' and '.'"));
@@ -91,7 +91,7 @@ fn namespace(text: &str) -> Result<String, Expected> {
     namespace_of_secret(text)
 }
 
-fn namespace_of_secret(text: &str) -> Result<String, Expected> {
+pub(super) fn namespace_of_secret(text: &str) -> Result<String, Expected> {
     check_dns_label(text).map_err(|rule| Expected::new(format!("the name of a namespace ({rule})")))?;
     Ok(text.to_owned())
 }

@@ -31,6 +31,24 @@ impl<'a> Reader<'a> {
         Fault { steps: self.steps.clone(), problem }
     }
 
+    /// The same of a value that may hold a credential by mistake: it is not quoted.
+    pub(super) fn hidden_refuse(&self, expected: Expected) -> Fault {
+        let found = match self.node {
+            Node::Text(_) => "another text".to_owned(),
+            other => describe(other),
+        };
+        let problem = ConfigProblem::Value { key: self.key.clone(), expected, found };
+        Fault { steps: self.steps.clone(), problem }
+    }
+
+    /// A text as `read` understands it, which is not quoted in the refusal.
+    pub(super) fn hidden_text<T>(&self, what: &str, read: impl Fn(&str) -> Result<T, Expected>) -> Result<T, Fault> {
+        match self.node {
+            Node::Text(text) => read(text).map_err(|expected| self.hidden_refuse(expected)),
+            _ => Err(self.hidden_refuse(Expected::new(what))),
+        }
+    }
+
     /// A text as `read` understands it.
     pub(super) fn text<T>(&self, what: &str, read: impl Fn(&str) -> Result<T, Expected>) -> Result<T, Fault> {
         match self.node {
@@ -149,6 +167,21 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The same with the keys as they are, each once. A key without a value is not there.
+    pub(super) fn named_values(&self, what: &str) -> Result<Vec<(String, Reader<'a>)>, Fault> {
+        let mut found: Vec<(String, Reader<'a>)> = Vec::new();
+        for (name, value) in self.entries(what)? {
+            let Node::Text(text) = name.node else { continue };
+            if found.iter().any(|(known, _)| known == text) {
+                return Err(Fault { steps: name.steps, problem: ConfigProblem::RepeatedKey { key: self.below(text) } });
+            }
+            if *value.node != Node::Null {
+                found.push((text.clone(), value));
+            }
+        }
+        Ok(found)
     }
 
     fn onward(&self, step: Step) -> Vec<Step> {

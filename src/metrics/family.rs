@@ -111,8 +111,25 @@ pub(super) const CONFIG_RELOAD: Family = gauge(
 pub(super) const BUILD_INFO: Family =
     gauge("jwt_exporter_build_info", "Always 1: version, revision and compiler of this program.");
 
+pub(super) const RENEWALS: Family =
+    counter("jwt_exporter_renewals_total", "Tries to renew the token, by result (success, failure).");
+pub(super) const RENEWAL_LAST_SUCCESS: Family = gauge(
+    "jwt_exporter_renewal_last_success_timestamp_seconds",
+    "When this process last wrote a new token, in Unix seconds. No sample before the first.",
+);
+pub(super) const RENEWAL_NEXT: Family = gauge(
+    "jwt_exporter_renewal_next_timestamp_seconds",
+    "When the token is renewed next, or that is tried again, in Unix seconds. No sample for a token that never expires.",
+);
+pub(super) const RENEWAL_ERROR: Family =
+    gauge("jwt_exporter_renewal_error", "Always 1: the last try to renew the token failed, and the reason.");
+pub(super) const RENEWAL_INSECURE: Family = gauge(
+    "jwt_exporter_renewal_insecure",
+    "Always 1: the credentials are sent without TLS, or to a server whose certificate is not verified.",
+);
+
 /// All families but those of the process, for tests that hold the documents to them.
-pub const FAMILIES: [Family; 22] = [
+pub const FAMILIES: [Family; 27] = [
     EXPIRES_IN,
     ISSUED_SINCE,
     EXPIRATION,
@@ -135,4 +152,9 @@ pub const FAMILIES: [Family; 22] = [
     KUBE_REQUESTS,
     CONFIG_RELOAD,
     BUILD_INFO,
+    RENEWALS,
+    RENEWAL_LAST_SUCCESS,
+    RENEWAL_NEXT,
+    RENEWAL_ERROR,
+    RENEWAL_INSECURE,
 ];

@@ -7,7 +7,9 @@
 mod exposition;
 mod family;
 mod own;
+mod renewals;
 
 pub use exposition::{CONTENT_TYPE, encode, encode_for_file, encode_lasting, encode_passing};
 pub use family::{FAMILIES, Family, Kind};
 pub use own::{BuildInfo, OwnMetrics};
+pub use renewals::RenewalStatus;

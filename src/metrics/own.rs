@@ -1,11 +1,14 @@
 //! The exporter's own counters, its build and its process, kept by the `prometheus` crate.
 
 use super::family::{BUILD_INFO, CONFIG_RELOAD, ERROR_TOTAL, KUBE_REQUESTS, POLL_DURATION, SOURCE_ERRORS};
+use super::renewals::{self, RenewalStatus};
+use crate::published::Published;
 use prometheus::core::Collector;
 use prometheus::proto::LabelPair;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::sync::Arc;
 
 /// What this program was made from.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,7 @@ pub struct OwnMetrics {
     poll_duration: HistogramVec,
     kube_requests: IntCounterVec,
     config_reload: IntGauge,
+    renewals: Arc<Published<Vec<RenewalStatus>>>,
 }
 
 /// From a manifest on disk to 100,000 Secrets over a slow link.
@@ -57,6 +61,7 @@ impl OwnMetrics {
                 &["verb", "resource", "code"],
             )?,
             config_reload: IntGauge::new(CONFIG_RELOAD.name, CONFIG_RELOAD.help)?,
+            renewals: Arc::new(Published::new(Vec::new())),
             registry,
         };
         own.config_reload.set(1);
@@ -117,6 +122,11 @@ impl OwnMetrics {
         }
     }
 
+    /// What is shown of the renewals from now on.
+    pub fn publish_renewals(&self, renewals: Vec<RenewalStatus>) {
+        self.renewals.publish(renewals);
+    }
+
     /// Appends the families in text format. What cannot be encoded (an empty family) is left out.
     pub(super) fn encode(&self, text: &mut String) {
         self.encode_those(text, |_| true);
@@ -131,6 +141,7 @@ impl OwnMetrics {
                 text.truncate(before);
             }
         }
+        renewals::encode(&self.renewals.load(), text);
     }
 }
 

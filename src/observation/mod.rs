@@ -19,5 +19,5 @@ pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
 pub use showing::{Showing, Showings, TokenSeries};
-pub use token::{Bounds, SecretObservation, TokenError, TokenObservation};
+pub use token::{Bounds, SecretObservation, TokenError, TokenObservation, location};
 pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

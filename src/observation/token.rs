@@ -142,7 +142,8 @@ pub struct TokenObservation {
 }
 
 /// The place of a token as labels, and those that the configuration adds: the same in every family that speaks of it.
-pub(super) fn location(namespace: &str, name: &str, key: &str, extra: &ExtraLabels) -> String {
+#[must_use]
+pub fn location(namespace: &str, name: &str, key: &str, extra: &ExtraLabels) -> String {
     let mut set = String::with_capacity(64 + namespace.len() + name.len() + key.len() + extra.as_str().len());
     push_label(&mut set, "secret_key", key);
     set.push(',');

@@ -126,6 +126,20 @@ impl Snapshot {
         })
     }
 
+    /// The state of the Secret that has a token or an error at the place with these location labels: it is another one after
+    /// every change.
+    #[must_use]
+    pub fn version_at(&self, location: &str) -> Option<u64> {
+        // Behind the place stand the labels that the configuration adds.
+        let is_there =
+            |held: &str| held.strip_prefix(location).is_some_and(|rest| rest.is_empty() || rest.starts_with(','));
+        let is_at = |secret: &&Arc<SecretObservation>| {
+            secret.tokens.iter().any(|token| is_there(token.location()))
+                || secret.errors.iter().any(|error| is_there(&error.location))
+        };
+        self.secrets.iter().find(is_at).map(|secret| secret.version)
+    }
+
     /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the
     /// detailed families.
     pub fn errors(&self) -> impl Iterator<Item = (&str, Reason)> {

@@ -4,6 +4,7 @@
 
 use jwt_exporter::config::{self, Config, ListenHost, MAX_BYTES};
 use jwt_exporter::observation::{Showing, TokenSeries};
+use jwt_exporter::renewal::{BeforeExpiry, CredentialsPlan, TargetPlan};
 use jwt_exporter::source::Links;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -194,6 +195,56 @@ token_series: compact
     assert!(config.reading.claims.email.is_empty());
     let bounds = config.reading.bounds;
     assert_eq!((bounds.max_tokens_per_secret, bounds.max_series_per_token, config.max_series), (1, 2, 3));
+}
+
+#[test]
+fn every_key_of_a_renewal_is_heard() {
+    let text = r#"
+renewals:
+  - secret: {namespace: datagate, name: bearer, key: token}
+    create: {labels: {app: datagate, empty: ""}}
+    before_expiry: 12.5%
+    credentials: {namespace: datagate, name: cpd-admin}
+    request:
+      method: PUT
+      url: https://cpd.example:8443/v1/${user}?x=1
+      headers: {content-type: application/json; charset=utf-8, X-Key: "k ${key}"}
+      body: '{"password":"${password}"}'
+      ca_file: ~/ca.crt
+      insecure_skip_verify: yes
+      timeout: 1500ms
+    token: /data/0/token
+    retry: {first: 5s, most: 1h}
+  - {file: $HOME/token, before_expiry: 90m, credentials_files: {}, request: {url: "http://[::1]:8080", ca_file: ""}, token: /t}
+"#;
+    let [first, second] = <[_; 2]>::try_from(good(text).renewals).unwrap();
+    assert_eq!(first.target.to_string(), "datagate/bearer (key token)");
+    let TargetPlan::Secret { create: Some(labels), .. } = &first.target else { panic!("{first:?}") };
+    assert_eq!(*labels, [("app".to_owned(), "datagate".to_owned()), ("empty".to_owned(), String::new())]);
+    assert_eq!(
+        (first.policy.before_expiry, first.policy.first, first.policy.most),
+        (BeforeExpiry::Share(1_250), 5, 3600)
+    );
+    let secret = CredentialsPlan::Secret { namespace: "datagate".into(), name: "cpd-admin".into() };
+    assert_eq!(first.credentials, secret);
+    let request = &first.request;
+    assert_eq!(
+        (request.origin.to_string().as_str(), request.timeout),
+        ("https://cpd.example:8443", Duration::from_secs(2))
+    );
+    assert_eq!(request.variables(), ["user", "key", "password"]);
+    assert_eq!(request.ca_file.as_deref(), Some(Path::new("/home/me/ca.crt")));
+    assert!(request.insecure_skip_verify && request.is_insecure());
+    assert_eq!(first.token.to_string(), "/data/0/token");
+
+    assert_eq!(second.target, TargetPlan::File("/home/me/token".into()));
+    assert_eq!(
+        (second.policy.before_expiry, second.policy.first, second.policy.most),
+        (BeforeExpiry::Seconds(5400), 10, 600)
+    );
+    assert_eq!((second.request.timeout, second.request.ca_file.as_ref()), (Duration::from_secs(30), None));
+    assert!(!second.request.insecure_skip_verify && second.request.is_insecure(), "without TLS");
+    assert!(good("renewals:").renewals.is_empty());
 }
 
 #[test]

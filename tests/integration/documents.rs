@@ -3,6 +3,7 @@
 use crate::support::manifests::text;
 use jwt_exporter::metrics::FAMILIES;
 use jwt_exporter::observation::Reason;
+use jwt_exporter::renewal;
 use std::collections::BTreeSet;
 
 /// The words of a text that begin like our metrics.
@@ -41,6 +42,12 @@ fn the_readme_has_every_metric_and_every_reason() {
     for reason in Reason::ALL {
         assert!(metrics.contains(&format!("| `{}` |", reason.as_str())), "{} is not in the README", reason.as_str());
     }
+    let renewals = section("Renewals");
+    let rows = |text: &str| text.matches("\n| `").count();
+    for reason in renewal::Reason::ALL {
+        assert!(renewals.contains(&format!("\n| `{}` |", reason.as_str())), "{} is not in the README", reason.as_str());
+    }
+    assert_eq!(rows(&renewals), renewal::Reason::ALL.len(), "reasons that are none");
 }
 
 #[test]
@@ -52,6 +59,9 @@ fn every_metric_that_a_document_names_exists() {
         "manifests/alerts/rules.yaml",
         "manifests/alerts/rules.test.yaml",
         "manifests/demo/generate",
+        "manifests/examples/cloud-pak-for-data/README.md",
+        "manifests/examples/cloud-pak-for-data/alerts/rules.yaml",
+        "manifests/examples/cloud-pak-for-data/alerts/rules.test.yaml",
     ] {
         let named = metric_names(&text(file));
         // A common beginning, written `jwt_exporter_token_*`, ends in the line below.

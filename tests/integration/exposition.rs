@@ -58,8 +58,22 @@ fn every_family() -> FakeApiServer {
 #[test]
 fn every_family_is_there_and_promtool_finds_no_fault() {
     let promtool = require_part!(RealPart::Promtool);
-    // The one family that the configuration has to ask for.
-    let exposition = exporter_of(&every_family(), "1h\nnamespaces: [ns]").metrics();
+    // What the configuration has to ask for: namespaces, and renewals, of which one fails.
+    let endpoint = FakeApiServer::start(|request| match request.path() {
+        "/good" => Answer::json(200, &json!({"token": token::hs256(&json!({"exp": token::now() + 1000}))})),
+        _ => Answer::new(500, &[], ""),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let renewals = ["good", "bad\"\\"].map(|name| {
+        let url = format!("{}/{}", endpoint.url(), &name[..3].replace("goo", "good"));
+        json!({"file": folder.path().join(name), "request": {"url": url}, "token": "/token"})
+    });
+    let exporter = exporter_of(&every_family(), &format!("1h\nnamespaces: [ns]\nrenewals: {}", json!(renewals)));
+    let exposition = exporter.wait_for_metrics("both renewals", |metrics| {
+        ["jwt_exporter_renewal_last_success_timestamp_seconds{", "jwt_exporter_renewal_error{"]
+            .iter()
+            .all(|name| metrics.contains(name))
+    });
     let families: BTreeSet<String> = samples(&exposition).into_iter().map(|sample| sample.name).collect();
     for family in jwt_exporter::metrics::FAMILIES {
         // A histogram's samples have names of their own.

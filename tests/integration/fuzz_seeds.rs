@@ -13,6 +13,8 @@ mod kubeconfig;
 mod observation;
 #[path = "../../fuzz/bodies/secret_list.rs"]
 mod secret_list;
+#[path = "../../fuzz/bodies/template.rs"]
+mod template;
 #[path = "../../fuzz/bodies/token.rs"]
 mod token;
 
@@ -20,11 +22,12 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 5] = [
+const TARGETS: [(&str, Run); 6] = [
     ("configuration", configuration::run),
     ("kubeconfig", kubeconfig::run),
     ("observation", observation::run),
     ("secret_list", secret_list::run),
+    ("template", template::run),
     ("token", token::run),
 ];
 

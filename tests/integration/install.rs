@@ -1,14 +1,17 @@
 //! The cluster install that we ship, against a real API server.
 
 use crate::support::api_client::{ApiClient, Secret, Subject};
+use crate::support::certificates::CertificateAuthority;
 use crate::support::control_plane::Settings;
 use crate::support::exporter::Setup;
 use crate::support::exposition::{find, value};
+use crate::support::fake_api_server::{Answer, FakeApiServer, Request};
 use crate::support::kubeconfig::Kubeconfig;
 use crate::support::manifests::{collection, objects, text};
-use crate::support::{process, token};
+use crate::support::{process, token, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const NAME: &str = "jwt-exporter";
 
@@ -31,9 +34,9 @@ fn ensure(admin: &ApiClient, object: &Value) {
     assert!(matches!(status, 201 | 409), "{}: {status} {answer}", object["kind"]);
 }
 
-/// What an overlay makes of the base: its kustomization in the few words that ours use.
-fn overlay(name: &str) -> Vec<Value> {
-    let folder = format!("manifests/overlays/{name}");
+/// What an overlay in this folder makes of the base: its kustomization in the few words that ours use. Other folders in it, and a
+/// README.md, are no part of it.
+fn overlay(folder: &str) -> Vec<Value> {
     let read = |file: &str| -> Value { serde_yaml::from_str(&text(&format!("{folder}/{file}"))).unwrap() };
     let kustomization = read("kustomization.yaml");
     let known = ["apiVersion", "images", "kind", "patches", "resources"];
@@ -57,17 +60,39 @@ fn overlay(name: &str) -> Vec<Value> {
         if patch["$patch"] == "delete" {
             objects.remove(at);
         } else {
-            for part in ["data", "rules"].into_iter().filter(|part| !patch[part].is_null()) {
-                objects[at][part] = patch[part].clone();
-            }
+            merge(&mut objects[at], &patch);
         }
     }
-    let there: BTreeSet<String> = std::fs::read_dir(crate::support::manifests::in_checkout(&folder))
+    let there: BTreeSet<String> = std::fs::read_dir(crate::support::manifests::in_checkout(folder))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_file() && entry.file_name() != "README.md")
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     assert_eq!(used, there, "files that nothing names");
     objects
+}
+
+/// A strategic merge patch, as far as ours go: lists are put together by the name, or the path, of their items, where
+/// they have names.
+fn merge(object: &mut Value, patch: &Value) {
+    match (object, patch) {
+        (Value::Object(members), Value::Object(changes)) => {
+            for (name, change) in changes {
+                merge(members.entry(name).or_insert(Value::Null), change);
+            }
+        }
+        (Value::Array(items), Value::Array(changes)) if changes.iter().all(|change| change["name"].is_string()) => {
+            for change in changes {
+                let key = if change["mountPath"].is_string() { "mountPath" } else { "name" };
+                match items.iter_mut().find(|item| item[key] == change[key]) {
+                    Some(item) => merge(item, change),
+                    None => items.push(change.clone()),
+                }
+            }
+        }
+        (object, patch) => *object = patch.clone(),
+    }
 }
 
 /// An overlay in a cluster: the rights that it grants are used, all of them and no others, and suffice.
@@ -79,7 +104,7 @@ fn try_overlay_after(name: &str, secret: &Secret, used: &[&str], prepare: impl F
     // Of its own: the others grant the same account more.
     let plane = require_own_control_plane!(Settings::default());
     let admin = plane.admin();
-    let objects = overlay(name);
+    let objects = overlay(&format!("manifests/overlays/{name}"));
     ensure(admin, &of_kind("Namespace"));
     for object in objects.iter().filter(|object| object["kind"] != "Namespace" && object["kind"] != "Deployment") {
         let (status, answer) =
@@ -143,7 +168,7 @@ fn the_overlay_with_shards_is_taken_by_the_api_server() {
     let plane = require_control_plane!();
     let admin = plane.admin();
     ensure(admin, &of_kind("Namespace"));
-    let objects = overlay("sharded");
+    let objects = overlay("manifests/overlays/sharded");
     assert!(!objects.iter().any(|object| object["kind"] == "Deployment"));
     let set = objects.iter().find(|object| object["kind"] == "StatefulSet").unwrap();
     assert_eq!(set["spec"]["template"], of_kind("Deployment")["spec"]["template"]);
@@ -169,6 +194,103 @@ fn the_overlay_for_single_secrets_lists_nothing() {
         &Secret::new("default", "partner-token").data("token", jwt),
         &["get secrets", "watch secrets"],
     );
+}
+
+/// An install that renews, in a cluster: creates what it is made of and runs it with the rights that it grants, and an endpoint
+/// in the place of the one in its configuration.
+fn try_renewals(folder: &str, secrets: &[Secret], token_at: (&str, &str, &str), answer: fn(&Request) -> Value) {
+    let plane = require_own_control_plane!(Settings::default());
+    let admin = plane.admin();
+    let objects = overlay(folder);
+    ensure(admin, &of_kind("Namespace"));
+    let (namespace, name, key) = token_at;
+    ensure(admin, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
+    for object in objects.iter().filter(|object| object["kind"] != "Namespace") {
+        let target = format!("{}?fieldValidation=Strict", collection(object));
+        let (status, answer) = admin.request("POST", &target, Some(object));
+        assert_eq!(status, 201, "{answer}");
+    }
+    for secret in secrets {
+        admin.put_secret(secret);
+    }
+    let authority = CertificateAuthority::new("authority of the endpoint");
+    let endpoint =
+        FakeApiServer::start_tls(&authority.server(&["127.0.0.1"]), move |request| Answer::json(200, &answer(request)));
+    let folder = process::folder("install");
+    std::fs::write(folder.path().join("ca.crt"), authority.pem()).unwrap();
+
+    let config = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap()["data"]["config.yaml"].clone();
+    let mut config: Value = serde_yaml::from_str(config.as_str().unwrap()).unwrap();
+    let request = &mut config["renewals"][0]["request"];
+    let url = request["url"].as_str().unwrap().to_owned();
+    request["url"] = format!("{}/{}", endpoint.url(), url.splitn(4, '/').last().unwrap()).into();
+    if let Some(ca_file) = request["ca_file"].as_str() {
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let mounts = deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"].as_array().unwrap();
+        assert!(mounts.iter().any(|mount| ca_file.starts_with(mount["mountPath"].as_str().unwrap())), "{ca_file}");
+        assert_eq!(mounts.len(), 2);
+    }
+    request["ca_file"] = folder.path().join("ca.crt").to_str().into();
+    // An old etcd lets nobody watch a Secret that is not there yet.
+    config["polling_interval"] = "1s".into();
+    let bearer = admin.request_token(NAME, NAME, &[], 3600);
+    let setup = || Setup::new(serde_yaml::to_string(&config).unwrap()).kubeconfig(&plane.kubeconfig().token(&bearer));
+
+    // The rights that are there are those that a dry run wants.
+    let account = Subject::ServiceAccount { namespace: NAME, name: NAME };
+    let dry = wait_for("the rights in force", Duration::from_secs(30), || {
+        let dry = setup().argument("renew").argument("-dry-run").run_arguments_first();
+        if dry.stdout.contains("missing right") { Err(dry.stdout) } else { Ok(dry) }
+    });
+    assert!(dry.stdout.contains("it would be renewed now") && dry.status.success(), "{dry:?}");
+    assert!(endpoint.requests().is_empty(), "a dry run asks nobody");
+
+    let mut exporter = setup().start();
+    exporter.wait_until_ready();
+    exporter.wait_for_metrics("the new token", |metrics| {
+        !find(metrics, "jwt_exporter_token_info", &[("secret_name", name)]).is_empty()
+            && value(metrics, "jwt_exporter_renewals_total", &[("result", "success")]) == 1.0
+    });
+    assert_eq!(endpoint.requests().len(), 1);
+    let renewed = admin.get(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"));
+    assert!(renewed["data"][key].is_string());
+    for (namespace, verb) in
+        [("", "patch"), (NAME, "get"), (namespace, "patch"), (namespace, "delete"), (namespace, "update")]
+    {
+        admin.await_access(account, namespace, verb, "secrets", false);
+    }
+}
+
+fn token_of_an_hour() -> String {
+    token::hs256(&json!({"iat": token::now(), "exp": token::now() + 3600}))
+}
+
+#[test]
+fn the_overlay_with_a_renewal_has_the_rights_for_it() {
+    let credentials =
+        Secret::new("default", "partner-credentials").data("client_id", "us").data("client_secret", "a&b=c\n");
+    let partner =
+        Secret::new("default", "partner-token").label("monitor.jwt.io/monitoring", "true").data("token", "none");
+    let place = ("default", "partner-token", "token");
+    try_renewals("manifests/overlays/renewals", &[credentials, partner], place, |request| {
+        assert_eq!((request.method.as_str(), request.path()), ("POST", "/oauth/token"));
+        let body = String::from_utf8(request.body.clone()).unwrap();
+        assert_eq!(body, "grant_type=client_credentials&client_id=us&client_secret=a%26b%3Dc");
+        json!({"access_token": token_of_an_hour(), "token_type": "Bearer"})
+    });
+}
+
+#[test]
+fn the_example_for_cloud_pak_for_data_does_what_its_readme_says() {
+    let credentials = Secret::new("datagate", "cpd-admin").data("username", "admin").data("password", "pass\"word");
+    let place = ("datagate", "prometheus-bearer-token", "token");
+    // The Secret with the token is not there: it is made.
+    try_renewals("manifests/examples/cloud-pak-for-data", &[credentials], place, |request| {
+        assert_eq!((request.method.as_str(), request.path()), ("POST", "/icp4d-api/v1/authorize"));
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(body, json!({"username": "admin", "password": "pass\"word"}));
+        json!({"_messageCode_": "success", "message": "success", "token": token_of_an_hour()})
+    });
 }
 
 #[test]

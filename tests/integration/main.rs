@@ -27,6 +27,7 @@ mod namespaces;
 mod personal_data;
 mod real_cluster;
 mod reload;
+mod renewals;
 mod secrecy;
 mod selected_namespaces;
 mod signals;

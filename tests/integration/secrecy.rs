@@ -18,10 +18,10 @@ use std::time::Duration;
 const PIECE: usize = 16;
 
 /// Everything that a program wrote or shows, by where it was found.
-type Written = BTreeMap<String, Vec<u8>>;
+pub type Written = BTreeMap<String, Vec<u8>>;
 
 /// Asks for everything that the exporter answers, stops it, and collects all that it ever wrote.
-fn everything_written(mut exporter: Exporter) -> Written {
+pub fn everything_written(mut exporter: Exporter) -> Written {
     let mut written = Written::new();
     for target in ["/metrics", "/", "/healthz", "/readyz", "/nowhere", "/%00", "/metrics?x=1"] {
         for (method, encoding) in [("GET", "identity"), ("GET", "gzip"), ("HEAD", "identity"), ("POST", "identity")] {
@@ -58,7 +58,7 @@ fn everything_written(mut exporter: Exporter) -> Written {
 }
 
 /// Every place where a piece of a secret stands.
-fn found(written: &Written, secrets: &[(String, Vec<u8>)]) -> Vec<String> {
+pub fn found(written: &Written, secrets: &[(String, Vec<u8>)]) -> Vec<String> {
     let mut pieces: std::collections::HashMap<&[u8], &str> = std::collections::HashMap::new();
     for (name, secret) in secrets {
         assert!(secret.len() >= PIECE, "{name} is too short to be searched for");
@@ -75,7 +75,7 @@ fn found(written: &Written, secrets: &[(String, Vec<u8>)]) -> Vec<String> {
 
 /// What must not be found of a token: claims set and signature, as they are encoded, and the bytes of the signature. The
 /// JOSE header says little and is the same in most tokens.
-fn segments(name: &str, jwt: &str) -> Vec<(String, Vec<u8>)> {
+pub fn segments(name: &str, jwt: &str) -> Vec<(String, Vec<u8>)> {
     let parts: Vec<&str> = jwt.split('.').collect();
     let mut segments =
         vec![(format!("claims of {name}"), parts[1].into()), (format!("signature of {name}"), parts[2].into())];

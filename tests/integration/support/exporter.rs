@@ -97,6 +97,14 @@ impl Setup {
         finish(command)
     }
 
+    /// The same with the arguments in front: for commands such as `renew`.
+    pub fn run_arguments_first(self) -> Finished {
+        let config_file = write_config(self.folder.path(), &self.config);
+        let mut command = self.command();
+        command.args(&self.arguments).arg("-config").arg(config_file);
+        finish(command)
+    }
+
     fn command(&self) -> Command {
         let mut command = clean_command(&self.wrapper);
         command.env("HOME", self.folder.path()).current_dir(&self.current_dir);

@@ -1,0 +1,36 @@
+//! `renew -dry-run`: what the renewals would do now, and what is in the way.
+
+use super::run::leave_no_core;
+use super::{EXIT_FAILURE, complain, looking, print, sources};
+use crate::config::Config;
+use crate::renewal;
+use crate::time::UnixSeconds;
+use std::process::ExitCode;
+
+/// Asks the API server, no endpoint; writes nothing. Something in the way: exit 1.
+pub(super) fn dry_run(config: &Config) -> ExitCode {
+    leave_no_core();
+    if config.renewals.is_empty() {
+        return print("No renewals are configured.\n");
+    }
+    let cluster = match looking::own_metrics() {
+        Ok(own) if config.kubernetes => sources::cluster(config, &own).map(Some),
+        other => other.map(|_| None),
+    };
+    let cluster = match cluster {
+        Ok(cluster) => cluster,
+        Err(reason) => {
+            complain(&format!("jwt-exporter: {reason}\n"));
+            return ExitCode::from(EXIT_FAILURE);
+        }
+    };
+    let (mut text, mut all_well) = (String::new(), true);
+    for renewal in &config.renewals {
+        let one = renewal::dry_run(renewal, cluster.as_ref(), &|name| std::env::var(name).ok(), UnixSeconds::now());
+        text.push_str(&one.text);
+        all_well &= one.all_well;
+    }
+    text.push_str(if all_well { "Nothing is in the way.\n" } else { "Something is in the way: see above.\n" });
+    let printed = print(&text);
+    if all_well { printed } else { ExitCode::from(EXIT_FAILURE) }
+}

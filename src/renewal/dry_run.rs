@@ -1,0 +1,201 @@
+//! What a renewal would do now, without asking the endpoint and without writing anything.
+
+use super::attempt::{Held, Target as _};
+use super::claim::Claim;
+use super::course::{Course, Next};
+use super::credentials::Values;
+use super::errand::LOOK_SECRET;
+use super::plan::{CredentialsPlan, Renewal, TargetPlan};
+use super::reason::Failure;
+use super::request::{method_name, prepare};
+use super::target::file::FileTarget;
+use super::target::secret::SecretTarget;
+use super::verdict::Found;
+use super::{Environment, Template};
+use crate::kubernetes::{ApiRequest, Cluster, RequestError, Verb};
+use crate::log::escape;
+use crate::time::UnixSeconds;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::time::Duration;
+
+/// The answer for one renewal.
+pub struct DryRun {
+    /// For people, several lines.
+    pub text: String,
+    /// Nothing is in the way.
+    pub all_well: bool,
+}
+
+/// A right that a renewal needs.
+struct Right<'a> {
+    verb: Verb,
+    namespace: &'a str,
+    /// `None`: any name, for `create` cannot be limited to one.
+    name: Option<&'a str>,
+}
+
+/// Looks at the target and the credentials, and asks the API server whether it would let us.
+#[must_use]
+pub fn dry_run(renewal: &Renewal, cluster: Option<&Cluster>, environment: &Environment, now: UnixSeconds) -> DryRun {
+    let mut report = DryRun { text: format!("{}\n", escape(&renewal.target.to_string())), all_well: true };
+    report.when(renewal, cluster, now);
+    report.request(renewal);
+    let credentials = Values::read(&renewal.credentials, &renewal.request.variables(), cluster);
+    match credentials.and_then(|values| prepare(&renewal.request, &values, environment).map(drop)) {
+        Ok(()) => report.line("can be sent: the credentials have every variable, and the settings can be used"),
+        Err(failure) => report.trouble(&failure),
+    }
+    if let Some(cluster) = cluster {
+        for right in rights(renewal) {
+            report.right(cluster, &right);
+        }
+    }
+    report
+}
+
+impl DryRun {
+    fn line(&mut self, line: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "  {line}");
+    }
+
+    fn trouble(&mut self, failure: &Failure) {
+        self.all_well = false;
+        self.line(&format!("in the way ({}): {}", failure.reason.as_str(), escape(&failure.message)));
+    }
+
+    fn when(&mut self, renewal: &Renewal, cluster: Option<&Cluster>, now: UnixSeconds) {
+        let held = match (&renewal.target, cluster) {
+            (TargetPlan::Secret { namespace, name, key, create }, Some(cluster)) => {
+                SecretTarget::new(cluster, (namespace, name, key), create.as_deref()).read()
+            }
+            (TargetPlan::File(path), _) => FileTarget::new(path).read(),
+            (TargetPlan::Secret { .. }, None) => return,
+        };
+        let Held { found, claim } = match held {
+            Ok(held) => held,
+            Err(failure) => return self.trouble(&failure),
+        };
+        let state = match &found {
+            Found::Missing => "there is no token".to_owned(),
+            Found::Unreadable(why) => format!("what is there is no token: {}", escape(why)),
+            Found::Token(dates) => match dates.expires {
+                Some(at) if at <= now => format!("the token has expired at {at}"),
+                Some(at) => format!("the token expires at {at}"),
+                None => "the token never expires".to_owned(),
+            },
+        };
+        let mut course = Course::new(renewal.policy);
+        course.observe(found, now, &mut || 0.0);
+        let when = match course.next() {
+            Next::Never => "it would be left alone".to_owned(),
+            Next::At(at) if at <= now => "it would be renewed now".to_owned(),
+            Next::At(at) => format!("it would be renewed at {at}, or up to a tenth of that time earlier"),
+            Next::Unknown => "it would be looked at".to_owned(),
+        };
+        self.line(&format!("{state}; {when}"));
+        let longest = course.longest_claim(LOOK_SECRET);
+        if let Some(Claim { holder, until, failures }) = claim.filter(|claim| claim.holds(now, longest)) {
+            let why = if failures == 0 { "is renewing it" } else { "could not renew it" };
+            self.line(&format!("{} {why}: nobody else tries before {until}", escape(&holder)));
+        }
+    }
+
+    /// The request with its variables unresolved. A literal may be a credential by mistake: shown is what has a variable in it,
+    /// or is known to be harmless.
+    fn request(&mut self, renewal: &Renewal) {
+        let plan = &renewal.request;
+        let shown = |template: &Template, harmless: bool| {
+            if harmless || template.variables().next().is_some() {
+                escape(template.as_written()).into_owned()
+            } else {
+                format!("({} bytes without variables)", template.as_written().len())
+            }
+        };
+        let url = plan.url.as_written();
+        let (path, query) = url.split_once('?').map_or((url, ""), |(path, _)| (path, "?…"));
+        let url = if plan.url.variables().next().is_some() { url.to_owned() } else { format!("{path}{query}") };
+        self.line(&format!("{} {}", method_name(plan.method), escape(&url)));
+        for (name, value) in &plan.headers {
+            let harmless = ["accept", "content-type"].iter().any(|known| name.eq_ignore_ascii_case(known));
+            self.line(&format!("{name}: {}", shown(value, harmless)));
+        }
+        if let Some(body) = &plan.body {
+            self.line(&shown(body, false));
+        }
+        let source = match &renewal.credentials {
+            CredentialsPlan::Secret { namespace, name } => format!("the Secret {namespace}/{name}"),
+            CredentialsPlan::Files(_) => "files".to_owned(),
+            CredentialsPlan::None => return,
+        };
+        let variables = plan.variables();
+        if !variables.is_empty() {
+            self.line(&format!("variables: {}, from {source}", variables.join(", ")));
+        }
+        if plan.is_insecure() {
+            self.line("insecure: whoever sits on the way can read the credentials");
+        }
+    }
+
+    fn right(&mut self, cluster: &Cluster, right: &Right<'_>) {
+        let Right { verb, namespace, name } = right;
+        let place = name.map_or_else(|| format!("secrets in {namespace}"), |name| format!("secret {namespace}/{name}"));
+        match is_allowed(cluster, right) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.all_well = false;
+                let names = name.map_or_else(String::new, |name| format!(", resourceNames: [{name}]"));
+                self.line(&format!(
+                    "missing right: {verb} {place}; a Role in {namespace} needs {{apiGroups: [\"\"], resources: [secrets], \
+                     verbs: [{verb}]{names}}}"
+                ));
+            }
+            Err(error) => {
+                self.all_well = false;
+                self.line(&format!("unknown whether we may {verb} {place}: {error}"));
+            }
+        }
+    }
+}
+
+fn rights(renewal: &Renewal) -> Vec<Right<'_>> {
+    let mut rights = Vec::new();
+    if let TargetPlan::Secret { namespace, name, create, .. } = &renewal.target {
+        let right = |verb, name| Right { verb, namespace, name };
+        rights.push(right(Verb::Get, Some(name.as_str())));
+        rights.push(right(Verb::Patch, Some(name.as_str())));
+        rights.extend(create.is_some().then(|| right(Verb::Create, None)));
+    }
+    if let CredentialsPlan::Secret { namespace, name } = &renewal.credentials {
+        rights.push(Right { verb: Verb::Get, namespace, name: Some(name) });
+    }
+    rights
+}
+
+/// <https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>
+fn is_allowed(cluster: &Cluster, right: &Right<'_>) -> Result<bool, RequestError> {
+    let attributes = json!({
+        "namespace": right.namespace, "verb": right.verb.as_str(), "resource": "secrets", "name": right.name.unwrap_or_default(),
+    });
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes},
+    });
+    let timeout = Duration::from_secs(30);
+    let mut response = cluster.send(&ApiRequest {
+        verb: Verb::Create,
+        resource: "selfsubjectaccessreviews",
+        path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
+        body: Some(("application/json", review.to_string().as_bytes())),
+        deadline: Some(timeout),
+        per_read: timeout,
+    })?;
+    let mut answer = Vec::new();
+    let read = response.by_ref().take(64 << 10).read_to_end(&mut answer);
+    read.map_err(|error| response.read_error(error))?;
+    let answer: serde_json::Value =
+        serde_json::from_slice(&answer).map_err(|_| response.bad_answer("the answer is no access review"))?;
+    let allowed = answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool);
+    allowed.ok_or_else(|| response.bad_answer("the answer is no access review"))
+}

@@ -1,0 +1,137 @@
+//! A renewal as it is configured, checked.
+
+use super::course::Policy;
+use super::template::Template;
+use crate::http_client::{BaseUrl, Method};
+use crate::jwt::JsonPointer;
+use crate::observation::{self, ExtraLabels};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One item of `renewals`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renewal {
+    /// Where the token is kept.
+    pub target: TargetPlan,
+    /// When it is renewed.
+    pub policy: Policy,
+    /// Where the values of the variables are.
+    pub credentials: CredentialsPlan,
+    /// How a new one is asked for.
+    pub request: RequestPlan,
+    /// Where the token is in the answer.
+    pub token: JsonPointer,
+}
+
+/// Where a token is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPlan {
+    /// A data key of a Secret.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The data key.
+        key: String,
+        /// The labels of a Secret that is created; `None`: it has to be there.
+        create: Option<Vec<(String, String)>>,
+    },
+    /// A file.
+    File(PathBuf),
+}
+
+impl TargetPlan {
+    /// The location labels of its metrics, the same as those of its token.
+    #[must_use]
+    pub fn location(&self) -> String {
+        match self {
+            Self::Secret { namespace, name, key, .. } => {
+                observation::location(namespace, name, key, &ExtraLabels::default())
+            }
+            Self::File(path) => observation::location("", &path.to_string_lossy(), "", &ExtraLabels::default()),
+        }
+    }
+
+    /// Whether both write the same token.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Secret { namespace, name, key, .. },
+                Self::Secret { namespace: other_namespace, name: other_name, key: other_key, .. },
+            ) => (namespace, name, key) == (other_namespace, other_name, other_key),
+            (Self::File(path), Self::File(other)) => path == other,
+            _ => false,
+        }
+    }
+}
+
+/// As messages call it: `datagate/prometheus-bearer-token (key token)`, or the file's path.
+impl fmt::Display for TargetPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Secret { namespace, name, key, .. } => write!(f, "{namespace}/{name} (key {key})"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Where the values of the variables are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsPlan {
+    /// There are no variables.
+    None,
+    /// The data keys of a Secret.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A file for each variable.
+    Files(Vec<(String, PathBuf)>),
+}
+
+/// How a token is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestPlan {
+    /// `POST`, unless said otherwise.
+    pub method: Method,
+    /// The URL; variables stand behind the host.
+    pub url: Template,
+    /// Scheme, host and port of it.
+    pub origin: BaseUrl,
+    /// Names and values, in the order of the configuration.
+    pub headers: Vec<(String, Template)>,
+    /// The body.
+    pub body: Option<Template>,
+    /// Whom to trust instead of the system's CAs.
+    pub ca_file: Option<PathBuf>,
+    /// Anybody may answer.
+    pub insecure_skip_verify: bool,
+    /// Longest time for the whole exchange.
+    pub timeout: Duration,
+}
+
+impl RequestPlan {
+    /// The names of the variables in all its parts, each once.
+    #[must_use]
+    pub fn variables(&self) -> Vec<&str> {
+        let texts = [&self.url].into_iter().chain(self.headers.iter().map(|(_, value)| value)).chain(&self.body);
+        let mut names: Vec<&str> = Vec::new();
+        for name in texts.flat_map(Template::variables) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Whether whoever sits on the way can read the credentials: no TLS, or any certificate will do.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.insecure_skip_verify || !self.origin.is_https()
+    }
+}
