@@ -12,7 +12,7 @@ use jwt_exporter::kubernetes::list::read_list;
 use jwt_exporter::kubernetes::object::SecretObject;
 use jwt_exporter::metrics::{BuildInfo, OwnMetrics, encode};
 use jwt_exporter::observation::{Bounds, ExtraLabels, Observer, Reading, SecretObservation, SecretView};
-use jwt_exporter::server::{Lasting, write_gzip};
+use jwt_exporter::server::{Lasting, status_page, write_gzip};
 use jwt_exporter::snapshot::{Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;
 use std::io::{self, Write};
@@ -186,6 +186,13 @@ fn encode_plain(bencher: Bencher<'_, '_>, tokens: usize) {
     let (snapshot, own) = (Held::new(tokens).snapshot(), own());
     let bytes = plain_bytes(&snapshot, &own);
     bencher.counter(bytes).bench_local(|| encode(&snapshot, &own, NOW, &mut Drain::default()).unwrap());
+}
+
+/// One page for a browser: as it is opened, far behind, and with words to look for, which one token or none has.
+#[divan::bench(args = ["", "size=200&page=90", "q=service-19999", "q=nobody+nowhere"])]
+fn status_page_of_20000_tokens(bencher: Bencher<'_, '_>, query: &str) {
+    let snapshot = Held::new(20_000).snapshot();
+    bencher.counter(ItemsCount::new(20_000_usize)).bench_local(|| status_page(&snapshot, query, "", NOW));
 }
 
 /// The first scrape of a snapshot: everything is compressed. Bytes are those of the text.

@@ -26,6 +26,9 @@ fn write_report(loaded: &Loaded, out: &mut String) -> std::fmt::Result {
     }
     let everywhere = if config.address.host == ListenHost::Any { " (every interface, IPv6 and IPv4)" } else { "" };
     writeln!(out, "Serves metrics at {}{everywhere}.", config.address)?;
+    if !config.status_page {
+        writeln!(out, "Shows no status page.")?;
+    }
     writeln!(out, "Polls every {}.", written_duration(config.polling_interval))?;
     write_kubernetes(config, out)?;
     let watch = if config.watch { ", and looks for changes in between" } else { "" };

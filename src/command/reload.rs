@@ -16,6 +16,7 @@ use crate::source::Stopper;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Reloader {
     next_number: SourceNumber,
     workshop: Workshop,
     handover: Arc<Handover>,
+    /// Whether the server shows its page.
+    status_page: Arc<AtomicBool>,
     hasher: RandomState,
     /// The content that was read last; of none, why it could not be read.
     last_read: Option<u64>,
@@ -93,6 +96,7 @@ impl Reloader {
         handover: Arc<Handover>,
         snapshot: Arc<Published<Snapshot>>,
     ) -> Result<(Self, Lineup), String> {
+        let status_page = loaded.config.status_page;
         let mut reloader = Self {
             named,
             file: WatchedFile::new(&loaded.path),
@@ -103,6 +107,7 @@ impl Reloader {
             next_number: SourceNumber::FIRST,
             workshop,
             handover,
+            status_page: Arc::new(AtomicBool::new(status_page)),
             hasher: RandomState::new(),
             last_read: None,
             refused: None,
@@ -131,6 +136,11 @@ impl Reloader {
         let shard = config.shard;
         let owns = move |namespace: &str, name: &str| shard.is_none_or(|shard| shard.owns(namespace, name));
         Ok(Means { owns: Arc::new(owns), ..Means::new(cluster, own, Arc::clone(&self.snapshot)) })
+    }
+
+    /// Whether the page is to be shown, now and after each reload.
+    pub(super) fn status_page(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.status_page)
     }
 
     /// Looks and reads until nobody can ask any more.
@@ -232,6 +242,7 @@ impl Reloader {
         self.running = running;
         self.current = loaded;
         self.handover.put(lineup);
+        self.status_page.store(self.current.config.status_page, Ordering::Relaxed);
         // Where there is no room, the poller has something to do and comes by anyway.
         let _ = self.workshop.news.try_send(Message::Wake);
         for stop in ended.into_iter().filter_map(|old| old.stopper) {

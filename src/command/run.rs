@@ -75,7 +75,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
     let listener = bind(&address)?;
     let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover);
     let tell_end = tell.clone();
-    let shown = Shown::new(snapshot, own, BUILD.version);
+    let shown = Shown::new(snapshot, own, BUILD.version, reloader.status_page());
     let address = server::start(listener, shown, move |error| {
         let _ = tell_end.send(End::Failure(error.to_string()));
     })

@@ -37,11 +37,12 @@ const KEYS: &[&str] = &[
     "token_series",
     "secret_labels",
     "namespace_labels",
+    "renewals",
     "claim_labels",
     "drop_labels",
     "hash_labels",
     "hash_key_file",
-    "renewals",
+    "status_page",
 ];
 
 const CLAIM_KEYS: &[&str] = &["scope", "role", "name", "email"];
@@ -145,6 +146,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
     disclosure::read(&fields, &mut config, &names, lookup, key_file)?;
     if let Some(value) = fields.get("renewals") {
         config.renewals = renewals::renewals(value, &config, lookup)?;
+    }
+    if let Some(value) = fields.get("status_page") {
+        config.status_page = value.boolean()?;
     }
     Ok(config)
 }

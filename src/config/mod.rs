@@ -90,6 +90,8 @@ pub struct Config {
     pub max_series: usize,
     /// Tokens that are renewed before they expire.
     pub renewals: Vec<Renewal>,
+    /// Whether there is a page for people at `/`.
+    pub status_page: bool,
 }
 
 impl Default for Config {
@@ -120,6 +122,7 @@ impl Default for Config {
             hashed: Vec::new(),
             max_series: 250_000,
             renewals: Vec::new(),
+            status_page: true,
         }
     }
 }

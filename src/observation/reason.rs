@@ -72,6 +72,28 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What it means, as half a sentence.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::NotFound => "named in the configuration, and not there",
+            Self::MissingKey => "a data key that was named, and that the Secret does not have",
+            Self::NoToken => "there should be a token, and nothing looks like one",
+            Self::NotAJwt => "the named value is no token in compact serialization",
+            Self::InvalidHeader => "the first part of the token is no JSON object with a text `alg`",
+            Self::InvalidClaims => "the second part of the token is no JSON object, or a date in it is none",
+            Self::InvalidDocument => "a JSON document, kubeconfig or manifest that cannot be parsed",
+            Self::Encrypted => "an encrypted token (JWE): its dates are for its recipient alone",
+            Self::TooLarge => "larger than what is looked into",
+            Self::TooManyTokens => "more tokens in one Secret than `max_tokens_per_secret`",
+            Self::TooManySeries => "more series than `max_series_per_token` allows, and so joined into one",
+            Self::Unreadable => "a file that is there and cannot be read",
+            Self::Forbidden => "the API server does not let us read it",
+        }
+    }
+}
+
 impl From<&DecodeError> for Reason {
     fn from(error: &DecodeError) -> Self {
         match error {

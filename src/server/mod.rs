@@ -10,16 +10,20 @@ mod pages;
 mod route;
 
 pub use gzip::{Lasting, write_gzip};
+pub use pages::status_page;
 
 use crate::metrics::OwnMetrics;
 use crate::published::Published;
 use crate::snapshot::Snapshot;
+use crate::time::UnixSeconds;
 use gate::Reply;
+use pages::Front;
 use route::{Answer, Page};
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tiny_http::Request;
 
 /// What all answers are made from.
@@ -30,14 +34,21 @@ pub struct Shown {
     own: OwnMetrics,
     /// Of this program, for the page.
     version: &'static str,
+    /// Whether there is a page at `/`.
+    status_page: Arc<AtomicBool>,
     lasting: Lasting,
 }
 
 impl Shown {
-    /// Nothing has been scraped yet.
+    /// Nothing has been scraped yet. `status_page`: whether there is a page at `/`; it may change while we serve.
     #[must_use]
-    pub fn new(snapshot: Arc<Published<Snapshot>>, own: OwnMetrics, version: &'static str) -> Self {
-        Self { snapshot, own, version, lasting: Lasting::default() }
+    pub fn new(
+        snapshot: Arc<Published<Snapshot>>,
+        own: OwnMetrics,
+        version: &'static str,
+        status_page: Arc<AtomicBool>,
+    ) -> Self {
+        Self { snapshot, own, version, status_page, lasting: Lasting::default() }
     }
 }
 
@@ -77,7 +88,9 @@ pub fn start(
 fn answer(request: &Request, reply: &mut Reply, shown: &Shown) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let snapshot = shown.snapshot.load();
-        match route::route(request.method(), request.url(), &snapshot, shown.version) {
+        let front =
+            Front { version: shown.version, is_on: shown.status_page.load(Ordering::Relaxed), now: UnixSeconds::now() };
+        match route::route(request.method(), request.url(), &snapshot, front) {
             Answer::Exposition => exposition::respond(request, reply, &snapshot, shown),
             Answer::Page(page) => respond(reply, &page),
         }

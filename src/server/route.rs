@@ -1,6 +1,6 @@
 //! Which answer belongs to which method and path.
 
-use super::pages;
+use super::pages::{self, Front};
 use crate::snapshot::Snapshot;
 use tiny_http::Method;
 
@@ -24,33 +24,29 @@ pub(super) struct Page {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Nothing on a page comes from elsewhere or is executed.
-const HTML_HEADERS: &[(&str, &str)] = &[
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'"),
-    ("Referrer-Policy", "no-referrer"),
-];
-
-/// A query behind the path is passed over.
-pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, version: &str) -> Answer {
+/// What stands behind a `?` is for the status page; elsewhere it is passed over.
+pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, front: Front) -> Answer {
     if !matches!(method, Method::Get | Method::Head) {
         let body = "only GET and HEAD are answered here\n".to_owned();
         return Answer::Page(Page { status: 405, content_type: TEXT, headers: &[("Allow", "GET, HEAD")], body });
     }
     let text =
         |status, body: &str| Answer::Page(Page { status, content_type: TEXT, headers: &[], body: format!("{body}\n") });
-    match url.split('?').next().unwrap_or_default() {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    match path {
         "/metrics" => Answer::Exposition,
         "/healthz" => text(200, "ok"),
         "/readyz" => match snapshot.ready() {
             Ok(()) => text(200, "ready"),
             Err(missing) => text(503, &missing),
         },
-        "/" => Answer::Page(Page {
+        "/" if front.is_on => Answer::Page(Page {
             status: 200,
             content_type: "text/html; charset=utf-8",
-            headers: HTML_HEADERS,
-            body: pages::index(version),
+            headers: pages::HEADERS,
+            body: pages::status_page(snapshot, query, front.version, front.now),
         }),
+        "/" => text(404, "the status page is switched off (status_page: false); the metrics are at /metrics"),
         _ => text(404, "there are /metrics, /healthz, /readyz and /"),
     }
 }
@@ -59,10 +55,13 @@ pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, version: &s
 mod tests {
     use super::*;
     use crate::snapshot::SourceStatus;
+    use crate::time::UnixSeconds;
+
+    const FRONT: Front = Front { version: "1", is_on: true, now: UnixSeconds(0) };
 
     fn status(method: Method, url: &str) -> u16 {
         let untried = SourceStatus::untried("kubernetes");
-        match route(&method, url, &Snapshot::assemble([(&untried, &[][..])], 1), "1") {
+        match route(&method, url, &Snapshot::assemble([(&untried, &[][..])], 1), FRONT) {
             Answer::Exposition => 0,
             Answer::Page(page) => page.status,
         }
@@ -90,12 +89,21 @@ mod tests {
     #[test]
     fn not_ready_says_what_is_missing() {
         let untried = SourceStatus::untried("manifests");
-        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::assemble([(&untried, &[][..])], 1), "1")
+        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::assemble([(&untried, &[][..])], 1), FRONT)
         else {
             panic!("no page")
         };
         assert_eq!(page.body, "the first poll of manifests is not finished\n");
-        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::default(), "1") else { panic!("no page") };
+        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::default(), FRONT) else { panic!("no page") };
         assert_eq!(page.status, 200);
+    }
+
+    #[test]
+    fn a_page_that_is_switched_off_is_not_there() {
+        let front = Front { is_on: false, ..FRONT };
+        let Answer::Page(page) = route(&Method::Get, "/?q=x", &Snapshot::default(), front) else { panic!("no page") };
+        assert_eq!((page.status, page.content_type, page.headers), (404, TEXT, &[][..]));
+        assert!(page.body.contains("/metrics") && page.body.lines().count() == 1, "{}", page.body);
+        assert_eq!(route(&Method::Get, "/metrics", &Snapshot::default(), front), Answer::Exposition);
     }
 }

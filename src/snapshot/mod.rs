@@ -3,8 +3,10 @@
 //! Observations are shared with the previous snapshot, so that assembling one costs a pointer per Secret.
 
 mod row;
+mod state;
 
-pub use row::Row;
+pub use row::{Row, key_beside_name};
+pub use state::State;
 
 use crate::observation::{Reason, SecretObservation, TokenObservation};
 use crate::time::UnixSeconds;

@@ -42,6 +42,16 @@ impl<'a> Row<'a> {
     }
 }
 
+/// Of a key what its place does not say already: that of a file begins with the file's name.
+#[must_use]
+pub fn key_beside_name<'a>(namespace: &str, name: &str, key: &'a str) -> &'a str {
+    let file_name = if namespace.is_empty() { name.rsplit('/').next() } else { None };
+    match file_name.and_then(|file| key.strip_prefix(file)) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => key,
+    }
+}
+
 impl Snapshot {
     /// Every token and every error, by namespace, name and key. That a token has no series (`max_series`) is not among the
     /// errors: it is no fault of the token.

@@ -123,6 +123,7 @@ claims:
 max_tokens_per_secret: 32
 max_series_per_token: 100
 max_series: 250000
+status_page: true
 "#;
     assert_eq!(good(text), Config::default());
     // And with the line ends of another system, a mark in front, and two dashes at the end.
@@ -156,6 +157,7 @@ namespace_labels: {Zone: z}
 claim_labels: {tenant: /tenant/id, groups: /groups}
 drop_labels: [Zone, name, email, groups]
 token_series: compact
+status_page: no
 "#,
     );
     let mut reading = config.reading.clone();
@@ -195,6 +197,7 @@ token_series: compact
     assert!(config.reading.claims.email.is_empty());
     let bounds = config.reading.bounds;
     assert_eq!((bounds.max_tokens_per_secret, bounds.max_series_per_token, config.max_series), (1, 2, 3));
+    assert!(!config.status_page);
 }
 
 #[test]
@@ -365,7 +368,7 @@ proptest! {
 
     #[test]
     fn no_known_key_panics_with_any_value(
-        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|files|follow_links_outside|manifests|claims|max_series|<<",
+        key in "address|label_selectors|polling_interval|kubeconfig_path|annotation_key|kubernetes|files|follow_links_outside|manifests|claims|max_series|status_page|<<",
         value in "\\PC{0,20}|[\\[{]\\PC{0,10}[}\\]]|[0-9a-z$~{}:.-]{0,12}",
     ) {
         let _ = read(&format!("{key}: {value}"));

@@ -13,6 +13,8 @@ mod kubeconfig;
 mod observation;
 #[path = "../../fuzz/bodies/secret_list.rs"]
 mod secret_list;
+#[path = "../../fuzz/bodies/status_page.rs"]
+mod status_page;
 #[path = "../../fuzz/bodies/template.rs"]
 mod template;
 #[path = "../../fuzz/bodies/token.rs"]
@@ -22,12 +24,13 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 6] = [
+const TARGETS: [(&str, Run); 7] = [
     ("configuration", configuration::run),
     ("kubeconfig", kubeconfig::run),
     ("observation", observation::run),
     ("secret_list", secret_list::run),
     ("template", template::run),
+    ("status_page", status_page::run),
     ("token", token::run),
 ];
 

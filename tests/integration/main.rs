@@ -31,6 +31,7 @@ mod renewals;
 mod secrecy;
 mod selected_namespaces;
 mod signals;
+mod status_page;
 mod support_works;
 mod terminal;
 mod tidy;

@@ -1,8 +1,8 @@
 //! The answer of `check` for programs: JSON and CSV.
 
-use super::{Answer, State};
+use super::Answer;
 use crate::log::escape;
-use crate::snapshot::Row;
+use crate::snapshot::{Row, State};
 use crate::time::UnixSeconds;
 use serde_json::{Map, Value, json};
 

@@ -6,15 +6,13 @@ pub(super) use machine::harmless;
 
 use super::table::{self, Column, Tone};
 use super::terminal::Look;
-use super::words::{date, expiry, minute, place, span};
+use super::words::place;
 use super::{EXIT_FAILURE, EXIT_USAGE, complain, looking, print, run};
 use crate::cli::{CheckFlags, Format};
 use crate::config::Config;
-use crate::jwt::TokenType;
 use crate::log::escape;
-use crate::observation::Reason;
-use crate::snapshot::{Row, Snapshot};
-use crate::time::UnixSeconds;
+use crate::snapshot::{Row, Snapshot, State};
+use crate::time::{UnixSeconds, date, expiry, minute, span};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -46,47 +44,6 @@ pub(super) fn check(config: &Config, flags: CheckFlags) -> ExitCode {
     ExitCode::from(answer.exit_code())
 }
 
-/// How a token, or what is in the place of one, stands at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    Expired,
-    Expiring,
-    Valid,
-    Never,
-    /// There is no date that could be read.
-    Unreadable,
-}
-
-impl State {
-    fn of(row: &Row<'_>, now: UnixSeconds, window: i64) -> Self {
-        let Some(token) = row.token() else { return Self::Unreadable };
-        match token.expires {
-            Some(at) if at <= now => Self::Expired,
-            Some(at) if at.since(now) <= window => Self::Expiring,
-            Some(_) => Self::Valid,
-            None if token.token_type == TokenType::Jwe || row.errors().any(|(reason, _)| is_trouble(reason)) => {
-                Self::Unreadable
-            }
-            None => Self::Never,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Expiring => "expiring",
-            Self::Valid => "valid",
-            Self::Never => "never_expires",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
-
-/// Whether a reason says that something could not be read. A token with too many series is read in full.
-fn is_trouble(reason: Reason) -> bool {
-    reason != Reason::TooManySeries
-}
-
 /// What was found, in the order in which it is shown.
 struct Answer<'a> {
     snapshot: &'a Snapshot,
@@ -97,7 +54,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn new(snapshot: &'a Snapshot, now: UnixSeconds, window: i64) -> Self {
-        let mut rows: Vec<_> = snapshot.rows().map(|row| (State::of(&row, now, window), row)).collect();
+        let mut rows: Vec<_> = snapshot.rows().map(|row| (row.state(now, window), row)).collect();
         // Stable: the same date leaves the order of the places. What has no date comes last, near the summary.
         rows.sort_by_key(|(state, row)| {
             let expires = row.token().and_then(|token| token.expires).map_or(i64::MAX, |at| at.0);
@@ -112,7 +69,7 @@ impl<'a> Answer<'a> {
 
     /// Rows with an error that says that something could not be read.
     fn troubles(&self) -> usize {
-        self.rows.iter().filter(|(_, row)| row.errors().any(|(reason, _)| is_trouble(reason))).count()
+        self.rows.iter().filter(|(_, row)| row.is_in_trouble()).count()
     }
 
     fn tokens(&self) -> usize {

@@ -8,7 +8,6 @@
 mod asking;
 mod selection;
 
-use super::words::{date, expiry};
 use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
@@ -17,7 +16,7 @@ use crate::observation::{DataValue, Observer, SecretObservation, SecretView, lab
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
-use crate::time::UnixSeconds;
+use crate::time::{UnixSeconds, date, expiry};
 use asking::{Asked, Held};
 use std::borrow::Cow;
 use std::process::ExitCode;

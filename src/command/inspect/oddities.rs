@@ -1,9 +1,8 @@
 //! What is odd about a token: what a careful reader would point at. None of it is a verdict on the signature.
 
-use super::super::words::{date, from_now, span};
 use crate::json;
 use crate::jwt::{ClaimPaths, ClaimsSet, NumericDate, OpenedJwt, TokenType};
-use crate::time::UnixSeconds;
+use crate::time::{UnixSeconds, date, from_now, span};
 use std::collections::BTreeSet;
 
 /// One of them: a code for programs, a sentence for people.

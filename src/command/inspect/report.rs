@@ -1,14 +1,14 @@
 //! What was found, written down.
 
 use super::super::check::harmless;
-use super::super::words::{date, from_now, width};
+use super::super::words::width;
 use super::finding::Found;
 use super::oddities::{members, oddities};
 use crate::json;
 use crate::jwt::{OpenedJwt, TokenType};
 use crate::log::escape;
 use crate::observation::without_tokens;
-use crate::time::UnixSeconds;
+use crate::time::{UnixSeconds, date, from_now};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

@@ -2,7 +2,7 @@
 //!
 //! | room | what it gives |
 //! | --- | --- |
-//! | [`real_parts`] | etcd, kube-apiserver, Prometheus and promtool: found, or the test is skipped (with `CI=true`: fails) |
+//! | [`real_parts`] | etcd, kube-apiserver, Prometheus, promtool and Chromium: found, or the test is skipped (with `CI=true`: fails) |
 //! | [`control_plane`] | a real API server on etcd, one for all tests or one of your own to stop and restart |
 //! | [`api_client`] | what its administrator does: namespaces, Secrets, grants, service-account tokens |
 //! | [`kubeconfig`] | kubeconfig files with every kind of credential |
@@ -10,6 +10,7 @@
 //! | [`certificates`] | certificate authorities, server and client certificates, good and bad ones |
 //! | [`fake_api_server`] | a scripted HTTP server for the faults that a real one does not have |
 //! | [`prometheus`] | `promtool check metrics`, and a Prometheus that scrapes |
+//! | [`browser`] | a real Chromium without a window, driven and asked over its DevTools pipe |
 //! | [`exporter`] | the program itself, from start to its last word |
 //! | [`exposition`] | the samples of an exposition, to be asked for by name and labels |
 //! | [`token`] | JSON Web Tokens that nobody will verify |
@@ -38,6 +39,7 @@
 pub mod real_parts;
 
 pub mod api_client;
+pub mod browser;
 pub mod certificates;
 pub mod control_plane;
 pub mod exporter;

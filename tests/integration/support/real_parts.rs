@@ -11,6 +11,7 @@ pub enum RealPart {
     KubeApiserver,
     Prometheus,
     Promtool,
+    Chromium,
 }
 
 impl RealPart {
@@ -20,6 +21,7 @@ impl RealPart {
             Self::KubeApiserver => "kube-apiserver",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
+            Self::Chromium => "chromium",
         }
     }
 
@@ -28,6 +30,7 @@ impl RealPart {
             Self::Etcd => "run .ci/run once, or install Debian's etcd-server",
             Self::KubeApiserver => "run .ci/run once (it builds it), or put one on PATH",
             Self::Prometheus | Self::Promtool => "run .ci/run once, or install Debian's prometheus",
+            Self::Chromium => "install Debian's chromium, which .ci/run does",
         }
     }
 

@@ -3,6 +3,10 @@
 //! Tokens carry NumericDates (RFC 7519, section 2), Kubernetes writes RFC 3339, people read UTC. Everything below the
 //! edges of the program takes `now` as an argument; [`UnixSeconds::now`] is for those edges alone.
 
+mod words;
+
+pub use words::{date, expiry, from_now, minute, span};
+
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
