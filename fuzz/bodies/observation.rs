@@ -5,8 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
 use jwt_exporter::observation::{
+<<<<<<< HEAD
     Bounds, DataValue, ExtraLabels, FileView, Logins, MAX_LABEL_BYTES, Observer, Reading, SecretObservation,
     SecretView, TokenObservation, labels, push_label,
+=======
+    Bounds, DataValue, ExtraLabels, FileView, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView,
+    Showing, Showings, TokenObservation, labels, push_label,
+>>>>>>> labels
 };
 use std::borrow::Cow;
 
@@ -39,7 +44,25 @@ pub(super) fn run(input: &[u8]) -> bool {
         let plain = observe(&mut observer, Some("key"), DataValue::Plain(Cow::Borrowed(text)));
         assert_eq!(plain.as_ref(), Some(&named), "stringData is read in another way than data");
     }
+    let hidden = observe(&mut hiding(), Some("key"), encoded()).expect("a key that is named has a token or an error");
+    assert_eq!(hidden.tokens.len(), named.tokens.len(), "other tokens if labels are dropped");
+    for (hidden, token) in hidden.tokens.iter().zip(&named.tokens) {
+        assert_eq!(names(hidden.head().strip_suffix(',').expect("a comma behind the head")), ["tenant"]);
+        assert_eq!((hidden.info(), hidden.tail()), (hidden.head(), token.location()));
+        assert!(hidden.series().eq([""]) && hidden.series_count() == 1 && !hidden.joined);
+    }
     !named.tokens.is_empty()
+}
+
+/// Drops every label that can be, and adds one.
+fn hiding() -> Observer {
+    let mut reading = Reading::new(ClaimPaths::default(), BOUNDS);
+    for name in Showings::NAMES {
+        *reading.show.named(name).expect("a label of this name") = Showing::Dropped;
+    }
+    reading.claims.added = vec!["/tenant/id".parse().expect("a pointer")];
+    reading.show.added = vec![("tenant".to_owned(), Showing::Plain)];
+    Observer::new(reading)
 }
 
 fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'_>) -> Option<SecretObservation> {
