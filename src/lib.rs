@@ -16,8 +16,8 @@
 //! Within a floor a room uses those that stand to the right of it.
 //!
 //! Data goes one way. A *source* lends the bytes of a value; [`jwt`] decodes them without trusting them; an
-//! [`observation`] keeps what is exposed, and absolute times, and nothing else of the token; the [`poller`], the only
-//! thread with state that changes, puts observations into a [`snapshot`] and publishes it whole through
+//! [`observation`] keeps what is exposed, and absolute times, and nothing else of the token; the [`poller`], in which each
+//! source has a thread of its own, puts the observations of all into a [`snapshot`] and publishes it whole through
 //! [`published::Published`]; the [`server`] encodes the metric families from the snapshot at each scrape.
 //!
 //! Each foreign crate has one door: `ureq` and `rustls` in [`http_client`], `ring` in [`jwt`], `tiny_http` in [`server`], `serde_yaml` in

@@ -22,6 +22,12 @@ impl Redacted {
     }
 }
 
+impl std::hash::Hash for Redacted {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.as_str().hash(state);
+    }
+}
+
 impl From<String> for Redacted {
     fn from(secret: String) -> Self {
         Self::new(secret)

@@ -102,13 +102,22 @@ fn write_kubernetes(config: &Config, out: &mut String) -> std::fmt::Result {
     if !config.kubernetes {
         return writeln!(out, "Kubernetes: calls no API server.");
     }
-    match &config.kubeconfig_path {
-        None => writeln!(out, "Kubernetes: the cluster it runs in, by the pod's service account.")?,
-        Some(path) => writeln!(out, "Kubernetes: the current context of {}.", escape(&path.to_string_lossy()))?,
+    match (&config.kubeconfig_path, config.contexts.as_slice()) {
+        (None, _) => writeln!(out, "Kubernetes: the cluster it runs in, by the pod's service account.")?,
+        (Some(path), []) => writeln!(out, "Kubernetes: the current context of {}.", escape(&path.to_string_lossy()))?,
+        (Some(path), contexts) => {
+            let path = path.to_string_lossy();
+            writeln!(out, "Kubernetes: of the contexts of {}, each a cluster of its own:", escape(&path))?;
+            for context in contexts {
+                writeln!(out, "  {}", escape(context))?;
+            }
+            writeln!(out, "In each of them:")?;
+        }
     }
-    for NamedSecret { namespace, name, keys, .. } in &config.secrets {
+    for NamedSecret { context, namespace, name, keys, .. } in &config.secrets {
         let keys = if keys.is_empty() { String::new() } else { format!(", of which {}", keys.join(", ")) };
-        writeln!(out, "  reads the Secret {namespace}/{name}{keys}")?;
+        let place = context.as_ref().map(|context| format!(" in {} alone", escape(context))).unwrap_or_default();
+        writeln!(out, "  reads the Secret {namespace}/{name}{place}{keys}")?;
     }
     if config.only_named {
         writeln!(out, "  lists no others, since `label_selectors` are not given")?;

@@ -67,7 +67,7 @@ fn means(config: &Config, own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -
             Reviewer::Ours => None,
             Reviewer::Context(context) => Some(context.as_str()),
         };
-        sources::cluster_of(&config, context, &counted).map(Arc::new)
+        sources::cluster(&config, context, &counted).map(Arc::new)
     });
     Means { own, snapshot, connect, environment: Arc::new(|name| std::env::var(name).ok()) }
 }

@@ -1,16 +1,16 @@
 //! One look at every source of a configuration, for `check` and `-once`.
 
 use super::BUILD;
-use super::sources::{self, Recipe, Workshop};
+use super::sources::{self, Recipe};
 use super::terminal::Progress;
 use crate::config::Config;
 use crate::log::escape;
 use crate::metrics::{BuildInfo, OwnMetrics};
-use crate::poller::{self, SourceNumber};
+use crate::poller;
 use crate::snapshot::Snapshot;
 use crate::source::{Held, PollError, Source};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,10 +30,8 @@ pub(super) fn own_metrics() -> Result<OwnMetrics, String> {
 pub(super) fn look(config: &Config, own: &OwnMetrics) -> Result<Snapshot, String> {
     // What is read once need not be followed.
     let config = Config { watch: false, ..config.clone() };
-    let (news, _nobody) = mpsc::sync_channel(1);
-    let workshop = Workshop { own: own.clone(), news };
-    let build = |recipe: &Recipe| match recipe.build(SourceNumber::FIRST, &workshop) {
-        Ok(source) => source,
+    let build = |recipe: &Recipe| match recipe.build(own) {
+        Ok(seat) => seat.source,
         // The others are read all the same.
         Err(reason) => Box::new(Unreachable { name: recipe.name().to_owned(), held: Held::new(), reason }),
     };

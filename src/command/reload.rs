@@ -7,9 +7,10 @@
 
 use super::logins::Logins;
 use super::renewals::Renewals;
-use super::sources::{self, Recipe, Workshop, recipes};
+use super::sources::{self, Recipe, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
-use crate::poller::{Handover, Lineup, Message, Place, SourceNumber};
+use crate::metrics::OwnMetrics;
+use crate::poller::{Handover, Lineup, Place, SourceNumber};
 use crate::published::Published;
 use crate::renewal::Means;
 use crate::snapshot::Snapshot;
@@ -18,7 +19,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 /// From one look at the file to the next.
@@ -38,8 +39,10 @@ pub(super) struct Reloader {
     renewals: Renewals,
     snapshot: Arc<Published<Snapshot>>,
     next_number: SourceNumber,
-    workshop: Workshop,
+    own: OwnMetrics,
     handover: Arc<Handover>,
+    /// The poller, when something waits there.
+    wake: SyncSender<()>,
     /// Whether the server shows its page.
     status_page: Arc<AtomicBool>,
     logins: Logins,
@@ -94,12 +97,12 @@ impl Reloader {
     pub(super) fn start(
         named: Option<String>,
         loaded: Loaded,
-        workshop: Workshop,
-        handover: Arc<Handover>,
+        own: OwnMetrics,
+        (handover, wake): (Arc<Handover>, SyncSender<()>),
         snapshot: Arc<Published<Snapshot>>,
     ) -> Result<(Self, Lineup), String> {
         let status_page = loaded.config.status_page;
-        let logins = Logins::new(workshop.own.clone(), Arc::clone(&snapshot));
+        let logins = Logins::new(own.clone(), Arc::clone(&snapshot));
         let mut reloader = Self {
             named,
             file: WatchedFile::new(&loaded.path),
@@ -108,8 +111,9 @@ impl Reloader {
             renewals: Renewals::default(),
             snapshot,
             next_number: SourceNumber::FIRST,
-            workshop,
+            own,
             handover,
+            wake,
             status_page: Arc::new(AtomicBool::new(status_page)),
             logins,
             hasher: RandomState::new(),
@@ -133,11 +137,12 @@ impl Reloader {
         self.renewals.take(self.current.config.renewals.clone(), means)
     }
 
-    /// What the renewals of a configuration are made with: a cluster of their own, since those of the sources come and go.
+    /// What the renewals of a configuration are made with: a cluster of their own, since those of the sources come and go. Beside
+    /// `contexts` they are of files alone, and need none.
     fn means(&self, config: &Config) -> Result<Means, String> {
-        let own = self.workshop.own.clone();
-        let is_asked = config.kubernetes && !config.renewals.is_empty();
-        let cluster = if is_asked { Some(Arc::new(sources::cluster(config, &own)?)) } else { None };
+        let own = self.own.clone();
+        let is_asked = config.kubernetes && config.contexts.is_empty() && !config.renewals.is_empty();
+        let cluster = if is_asked { Some(Arc::new(sources::cluster(config, None, &own)?)) } else { None };
         let shard = config.shard;
         let owns = move |namespace: &str, name: &str| shard.is_none_or(|shard| shard.owns(namespace, name));
         Ok(Means { owns: Arc::new(owns), ..Means::new(cluster, own, Arc::clone(&self.snapshot)) })
@@ -159,7 +164,7 @@ impl Reloader {
             // A defect costs this one reload.
             let outcome = catch_unwind(AssertUnwindSafe(|| if asked { self.reload() } else { self.look() }));
             if outcome.is_err() {
-                self.workshop.own.set_reload(false);
+                self.own.set_reload(false);
                 log::error!("a reload was broken off by a defect of this program; please report the place above");
             }
         }
@@ -204,12 +209,12 @@ impl Reloader {
             }
             Err(refusal) => Some(refusal),
         };
-        self.workshop.own.set_reload(refused.is_none());
+        self.own.set_reload(refused.is_none());
         self.looks_since_refusal = 0;
         if let Some(Refusal::Wrong(reason) | Refusal::Unbuilt(reason)) = &refused
             && (is_new || cause == Cause::Asked || refused != self.refused)
         {
-            self.workshop.own.count_error();
+            self.own.count_error();
             log::error!("the configuration was read again and is refused, the one before goes on: {reason}");
         }
         self.refused = refused;
@@ -226,6 +231,7 @@ impl Reloader {
             let reason = format!("{path}: `address` is {other}; it stays {address} until a restart");
             return Err(Refusal::Wrong(reason));
         }
+        sources::check_contexts(&loaded.config).map_err(|reason| Refusal::Unbuilt(format!("{path}: {reason}")))?;
         let (running, lineup) = self.line_up(&loaded.config).map_err(Refusal::Unbuilt)?;
         let means = self.means(&loaded.config).map_err(Refusal::Unbuilt)?;
         let mut changes: Vec<String> = Vec::new();
@@ -252,7 +258,7 @@ impl Reloader {
         self.handover.put(lineup);
         self.status_page.store(self.current.config.status_page, Ordering::Relaxed);
         // Where there is no room, the poller has something to do and comes by anyway.
-        let _ = self.workshop.news.try_send(Message::Wake);
+        let _ = self.wake.try_send(());
         for stop in ended.into_iter().filter_map(|old| old.stopper) {
             stop();
         }
@@ -280,9 +286,9 @@ impl Reloader {
             }
             let number = self.next_number;
             self.next_number = number.next();
-            let source = recipe.build(number, &self.workshop)?;
-            running.push(Running { number, recipe, stopper: source.stopper() });
-            sources.push(Place::New(number, source));
+            let seat = recipe.build(&self.own)?;
+            running.push(Running { number, recipe, stopper: seat.source.stopper() });
+            sources.push(Place::New(number, seat));
         }
         let Config { polling_interval: interval, max_series, .. } = *config;
         Ok((running, Lineup { sources, interval, max_series }))

@@ -14,7 +14,7 @@ pub(super) fn dry_run(config: &Config) -> ExitCode {
         return print("No renewals are configured.\n");
     }
     let cluster = match looking::own_metrics() {
-        Ok(own) if config.kubernetes => sources::cluster(config, &own).map(Some),
+        Ok(own) if config.kubernetes && config.contexts.is_empty() => sources::cluster(config, None, &own).map(Some),
         other => other.map(|_| None),
     };
     let cluster = match cluster {

@@ -1,8 +1,7 @@
 //! Runs the exporter: binds the listener, starts the threads, and waits to be told to stop.
 
 use super::reload::Reloader;
-use super::sources::Workshop;
-use super::{BUILD, EXIT_FAILURE};
+use super::{BUILD, EXIT_FAILURE, EXIT_USAGE, sources};
 use crate::config::{ListenAddress, ListenHost, Loaded};
 use crate::metrics::{BuildInfo, OwnMetrics};
 use crate::poller::{Handover, Poller};
@@ -17,9 +16,6 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-/// Events of watches that wait for the poller, together: each may be as large as a Secret.
-const NEWS_HELD: usize = 4;
-
 /// What ends the program.
 enum End {
     Signal(i32),
@@ -27,8 +23,12 @@ enum End {
 }
 
 /// Polls and serves until the process is told to stop: exit 0. What keeps it from its work at the start, or ends it: exit 1.
-/// `named` is the configuration as `-config` names it.
+/// A context that there is not: exit 2. `named` is the configuration as `-config` names it.
 pub(super) fn run(named: Option<String>, loaded: Loaded) -> ExitCode {
+    if let Err(reason) = sources::check_contexts(&loaded.config) {
+        log::error!("{}: {reason}", loaded.path);
+        return ExitCode::from(EXIT_USAGE);
+    }
     match serve(named, loaded) {
         Ok(End::Signal(signal)) => {
             log::info!("stopped by signal {signal}");
@@ -63,17 +63,16 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
 
     let build = BuildInfo { version: BUILD.version, revision: BUILD.revision, rustc: BUILD.rustc };
     let own = OwnMetrics::new(build).map_err(|error| format!("the exporter's own metrics: {error}"))?;
-    // News wait where they are until the poller has time: only so many are held.
-    let (news, messages) = mpsc::sync_channel(NEWS_HELD);
+    // One wake is enough for everything that waits for the poller.
+    let (wake, woken) = mpsc::sync_channel(1);
     let handover = Arc::new(Handover::default());
     let address = loaded.config.address.clone();
     let snapshot = Arc::new(Published::new(Snapshot::default()));
-    let workshop = Workshop { own: own.clone(), news };
-    let (mut reloader, lineup) =
-        Reloader::start(named, loaded, workshop, Arc::clone(&handover), Arc::clone(&snapshot))?;
+    let to_poller = (Arc::clone(&handover), wake.clone());
+    let (mut reloader, lineup) = Reloader::start(named, loaded, own.clone(), to_poller, Arc::clone(&snapshot))?;
 
     let listener = bind(&address)?;
-    let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover);
+    let poller = Poller::new(lineup, own.clone(), Arc::clone(&snapshot), handover, wake);
     let tell_end = tell.clone();
     let shown = Shown::new(snapshot, own, BUILD.version, reloader.status_page());
     let address = server::start(listener, shown, move |error| {
@@ -84,7 +83,7 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
 
     spawn("poller", move || {
         // A panic outside of a poll must not leave old values looking fresh; and it never returns by itself.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&messages)));
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poller.run(&woken)));
         let _ = tell.send(End::Failure("the poller died by a defect of this program".into()));
     })?;
 

@@ -5,11 +5,12 @@
 //! depends on, and nothing else.
 
 use crate::config::Config;
-use crate::kubernetes::access::{Access, SERVICE_ACCOUNT_FOLDER};
+use crate::kubernetes::access::{Access, Kubeconfig, SERVICE_ACCOUNT_FOLDER};
 use crate::kubernetes::{Cluster, LabelSelector, Verb};
+use crate::log::escape;
 use crate::metrics::OwnMetrics;
-use crate::observation::Reading;
-use crate::poller::{Message, SourceNumber};
+use crate::observation::{Reading, cluster_label};
+use crate::poller::{Inbox, Seat};
 use crate::source::files::FilesSource;
 use crate::source::manifests::ManifestsSource;
 use crate::source::secrets::{SecretsSource, Selection};
@@ -19,14 +20,13 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use zeroize::Zeroizing;
 
 /// Everything that a source depends on. Equal recipes make sources that do the same.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Recipe {
     /// The Secrets of a cluster.
-    Secrets { way: Way, selection: Box<Selection>, annotation_key: String, watch: bool, reading: Reading },
+    Secrets { name: String, way: Way, selection: Box<Selection>, annotation_key: String, watch: bool, reading: Reading },
     /// Files with Secret manifests.
     Manifests {
         globs: Vec<FileGlob>,
@@ -44,27 +44,25 @@ pub(super) enum Recipe {
 pub(super) enum Way {
     /// By the pod's service account, whose files are read anew as they change.
     InCluster,
-    /// By a kubeconfig, which is read when the source is built: with another content it is another way.
-    Kubeconfig { path: PathBuf, content: Option<u64> },
-}
-
-/// What sources are built with.
-#[derive(Clone)]
-pub(super) struct Workshop {
-    pub(super) own: OwnMetrics,
-    /// To the poller.
-    pub(super) news: SyncSender<Message>,
+    /// By a kubeconfig, which is read when the source is built: with another content it is another way. With a `context`, the
+    /// content is that of this context alone, and others may come and go.
+    Kubeconfig { path: PathBuf, context: Option<String>, content: Option<u64> },
 }
 
 /// The sources of a configuration, in the order in which they are shown. No two have the same name.
 pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
     let mut recipes = Vec::new();
-    let (annotation_key, reading) = (&config.annotation_key, &config.reading);
-    if config.kubernetes {
+    let annotation_key = &config.annotation_key;
+    // Where clusters are told apart, what is in none of them has an empty name: every sample of a token has the same labels.
+    let is_told = !config.contexts.is_empty();
+    let reading_in =
+        |cluster: &str| Reading { cluster: cluster_label(is_told.then_some(cluster)), ..config.reading.clone() };
+    let reading = &reading_in("");
+    for cluster in config.clusters() {
         let selection = Selection {
             label_selectors: config.label_selectors.iter().map(ToString::to_string).collect(),
             namespaces: config.namespaces.clone(),
-            secrets: config.secrets.clone(),
+            secrets: config.secrets_in(cluster).cloned().collect(),
             only_named: config.only_named,
             exclude_namespaces: config.exclude_namespaces.clone(),
             namespace_selector: config.namespace_selector.clone(),
@@ -72,11 +70,12 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
             shard: config.shard,
         };
         recipes.push(Recipe::Secrets {
-            way: Way::of(config),
+            name: cluster.map_or_else(|| "kubernetes".to_owned(), |context| format!("kubernetes/{context}")),
+            way: Way::of(config, cluster),
             selection: Box::new(selection),
             annotation_key: annotation_key.clone(),
             watch: config.watch,
-            reading: reading.clone(),
+            reading: reading_in(cluster.unwrap_or_default()),
         });
     }
     if !config.files.is_empty() {
@@ -102,27 +101,40 @@ pub(super) fn recipes(config: &Config) -> Vec<Recipe> {
     recipes
 }
 
-/// The cluster of a configuration; nobody is called yet.
+/// One of the [clusters](Config::clusters) of a configuration; nobody is called yet.
 ///
 /// # Errors
 /// What is missing, for the log.
-pub(super) fn cluster(config: &Config, own: &OwnMetrics) -> Result<Cluster, String> {
-    cluster_of(config, None, own)
+pub(super) fn cluster(config: &Config, context: Option<&str>, own: &OwnMetrics) -> Result<Cluster, String> {
+    Way::of(config, context).connect(own)
 }
 
-/// The same, by another context of the kubeconfig than its current one.
+/// Whether the kubeconfig has the contexts of the configuration. A kubeconfig that cannot be read is told of when it is needed.
 ///
 /// # Errors
-/// What is missing, for the log.
-pub(super) fn cluster_of(config: &Config, context: Option<&str>, own: &OwnMetrics) -> Result<Cluster, String> {
-    Way::of(config).connect(context, own)
+/// The first that it does not have, and those that it has.
+pub(super) fn check_contexts(config: &Config) -> Result<(), String> {
+    let Some(path) = config.kubeconfig_path.as_ref().filter(|_| config.kubernetes && !config.contexts.is_empty())
+    else {
+        return Ok(());
+    };
+    let Ok(kubeconfig) = Kubeconfig::load(path) else { return Ok(()) };
+    let there = kubeconfig.contexts();
+    let Some(missing) = config.contexts.iter().find(|context| !there.contains(&context.as_str())) else {
+        return Ok(());
+    };
+    let quoted = |name: &str| format!("\"{}\"", escape(name));
+    let there: Vec<String> = there.iter().take(MOST_CONTEXTS_TOLD).map(|name| quoted(name)).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let (missing, path) = (quoted(missing), escape(&path.to_string_lossy()).into_owned());
+    Err(format!("contexts: expected contexts of {path}, which are {there}, found {missing}"))
 }
 
 impl Recipe {
     /// The label `source`.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Secrets { .. } => "kubernetes",
+            Self::Secrets { name, .. } => name,
             Self::Files { .. } => "files",
             Self::Manifests { .. } => "manifests",
         }
@@ -132,41 +144,41 @@ impl Recipe {
     ///
     /// # Errors
     /// What is missing, for the log.
-    pub(super) fn build(&self, number: SourceNumber, with: &Workshop) -> Result<Box<dyn Source>, String> {
-        match self.clone() {
-            Self::Secrets { way, selection, annotation_key, watch, reading } => {
-                let cluster = Arc::new(way.connect(None, &with.own)?);
-                let mut secrets = SecretsSource::new(self.name(), cluster, Vec::new(), annotation_key, reading)
-                    .with_selection(*selection);
+    pub(super) fn build(&self, own: &OwnMetrics) -> Result<Seat, String> {
+        let inbox = Inbox::new();
+        let source: Box<dyn Source> = match self.clone() {
+            Self::Secrets { name, way, selection, annotation_key, watch, reading } => {
+                let cluster = Arc::new(way.connect(own)?);
+                let mut secrets =
+                    SecretsSource::new(&name, cluster, Vec::new(), annotation_key, reading).with_selection(*selection);
                 if watch {
-                    let news = with.news.clone();
-                    let notify = move |event| news.send(Message::News(number, event)).is_ok();
-                    secrets = secrets.with_watches(Arc::new(notify));
+                    secrets = secrets.with_watches(inbox.notify());
                 }
-                Ok(Box::new(secrets))
+                Box::new(secrets)
             }
-            Self::Files { globs, links, watch, reading } => {
-                Ok(Box::new(FilesSource::new(globs, links, watch, reading)))
-            }
+            Self::Files { globs, links, watch, reading } => Box::new(FilesSource::new(globs, links, watch, reading)),
             Self::Manifests { globs, links, selectors, annotation_key, reading } => {
-                Ok(Box::new(ManifestsSource::new(globs, links, selectors, annotation_key, reading)))
+                Box::new(ManifestsSource::new(globs, links, selectors, annotation_key, reading))
             }
-        }
+        };
+        Ok(Seat { source, inbox })
     }
 }
 
 impl Way {
-    fn of(config: &Config) -> Self {
-        match &config.kubeconfig_path {
-            None => Self::InCluster,
-            Some(path) => Self::Kubeconfig { path: path.clone(), content: digest(path) },
-        }
+    fn of(config: &Config, context: Option<&str>) -> Self {
+        let Some(path) = &config.kubeconfig_path else { return Self::InCluster };
+        let content = match context {
+            None => digest(path),
+            Some(context) => Kubeconfig::load(path).ok().and_then(|kubeconfig| kubeconfig.digest(context)),
+        };
+        Self::Kubeconfig { path: path.clone(), context: context.map(str::to_owned), content }
     }
 
-    fn connect(&self, context: Option<&str>, own: &OwnMetrics) -> Result<Cluster, String> {
+    fn connect(&self, own: &OwnMetrics) -> Result<Cluster, String> {
         let environment = |name: &str| std::env::var(name).ok();
         let access = match self {
-            Self::Kubeconfig { path, .. } => Access::from_kubeconfig(path, context, &environment),
+            Self::Kubeconfig { path, context, .. } => Access::from_kubeconfig(path, context.as_deref(), &environment),
             Self::InCluster => Access::in_cluster(Path::new(SERVICE_ACCOUNT_FOLDER), &environment),
         };
         let own = own.clone();
@@ -174,6 +186,9 @@ impl Way {
         access.and_then(|access| Cluster::connect(access, Arc::new(count))).map_err(|error| error.to_string())
     }
 }
+
+/// A kubeconfig may have hundreds.
+const MOST_CONTEXTS_TOLD: usize = 20;
 
 /// So much of a kubeconfig is looked at; a longer one is refused when it is read.
 const MOST_DIGESTED: u64 = 4 << 20;
@@ -226,6 +241,7 @@ mod tests {
             ("namespace_labels: {a: b}", (kubernetes, files, manifests)),
             ("field_selector: type=Opaque", (kubernetes, false, false)),
             ("kubeconfig_path: /nowhere", (kubernetes, false, false)),
+            ("kubeconfig_path: /nowhere\ncontexts: [a]", (kubernetes, files, manifests)),
             ("secrets: [{namespace: a, name: b}]", (kubernetes, false, false)),
         ] {
             let (before, after) = (recipes_of(before), recipes_of(&format!("{before}{line}\n")));

@@ -19,6 +19,7 @@ const KEYS: &[&str] = &[
     "polling_interval",
     "kubeconfig_path",
     "annotation_key",
+    "contexts",
     "kubernetes",
     "watch",
     "namespaces",
@@ -73,6 +74,9 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
         let path = path(value, lookup)?;
         config.kubeconfig_path = (!path.is_empty()).then(|| PathBuf::from(path));
     }
+    if let Some(value) = fields.get("contexts") {
+        config.contexts = places::contexts(value, &config)?;
+    }
     if let Some(value) = fields.get("annotation_key") {
         config.annotation_key = value.text("an annotation's key", annotation_key)?;
     }
@@ -99,11 +103,12 @@ pub(super) fn read(document: &Node, lookup: Lookup<'_>, key_file: KeyFile<'_>) -
         config.field_selector = value.text("a field selector", places::field_selector)?;
     }
     if let Some(value) = fields.get("secrets") {
-        config.secrets = places::secrets(value, &config.exclude_namespaces, &config.reading.logins)?;
+        config.secrets = places::secrets(value, &config)?;
     }
     config.only_named = !config.secrets.is_empty() && fields.get("label_selectors").is_none();
     if config.only_named {
         places::refuse_what_lists(&fields, &config)?;
+        places::check_each_context_has_secrets(&fields, &config)?;
     }
     if let Some(value) = fields.get("shard") {
         config.shard = value.text(shard::EXPECTED, |text| shard::parse(text, lookup))?;

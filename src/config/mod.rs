@@ -55,6 +55,9 @@ pub struct Config {
     pub polling_interval: Duration,
     /// `None`: the service account of the pod we run in.
     pub kubeconfig_path: Option<PathBuf>,
+    /// Contexts of the kubeconfig that are read, each a cluster of its own. Empty: there is one cluster, and no label tells of it.
+    /// Not empty only with `kubeconfig_path`.
+    pub contexts: Vec<String>,
     /// The annotation whose value names the data keys of a Secret.
     pub annotation_key: String,
     /// `false`: no API server is ever called.
@@ -69,7 +72,7 @@ pub struct Config {
     pub namespace_selector: Option<LabelSelector>,
     /// Sent to the API server with every list and watch.
     pub field_selector: FieldSelector,
-    /// Secrets that are read by their names, each once.
+    /// Secrets that are read by their names, each once in each cluster.
     pub secrets: Vec<NamedSecret>,
     /// Nothing is listed: `secrets` are named, and `label_selectors` are not given.
     pub only_named: bool,
@@ -98,6 +101,20 @@ pub struct Config {
     pub status_page: bool,
 }
 
+impl Config {
+    /// The clusters that are read: `None` for the one that there is without `contexts`.
+    pub fn clusters(&self) -> impl Iterator<Item = Option<&str>> {
+        let contexts = self.contexts.iter().map(|context| Some(context.as_str()));
+        let clusters = contexts.chain(self.contexts.is_empty().then_some(None));
+        clusters.take(if self.kubernetes { usize::MAX } else { 0 })
+    }
+
+    /// The Secrets that are named in one of the [`clusters`](Self::clusters).
+    pub fn secrets_in(&self, cluster: Option<&str>) -> impl Iterator<Item = &NamedSecret> {
+        self.secrets.iter().filter(move |named| named.context.as_deref() == cluster)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -105,6 +122,7 @@ impl Default for Config {
             label_selectors: vec![LabelSelector::equals("monitor.jwt.io/monitoring", "true")],
             polling_interval: Duration::from_secs(3600),
             kubeconfig_path: None,
+            contexts: Vec::new(),
             annotation_key: "jwt-exporter/secret-key".to_owned(),
             kubernetes: true,
             watch: true,

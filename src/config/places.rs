@@ -6,7 +6,33 @@ use crate::kubernetes::{FieldSelector, LabelSelector, NamespacePattern, check_dn
 use crate::observation::{LoginName, MAX_LOGINS};
 use crate::source::secrets::NamedSecret;
 
-const SECRET_KEYS: &[&str] = &["namespace", "name", "key", "login"];
+const SECRET_KEYS: &[&str] = &["context", "namespace", "name", "key", "login"];
+
+/// A name of a context stands in a label and in names of sources: a longer one is no name.
+const LONGEST_CONTEXT: usize = 256;
+
+/// `contexts`: each once, and only those of a kubeconfig.
+pub(super) fn contexts(value: &Reader<'_>, config: &Config) -> Result<Vec<String>, Fault> {
+    let mut contexts: Vec<String> = Vec::new();
+    for item in value.list("contexts of the kubeconfig")? {
+        let name = item.text("the name of a context", context)?;
+        if contexts.contains(&name) {
+            return Err(item.refuse(Expected::new("each context once")));
+        }
+        contexts.push(name);
+    }
+    if !contexts.is_empty() && config.kubeconfig_path.is_none() {
+        return Err(value.refuse(Expected::new("`kubeconfig_path` beside it, the file that has these contexts")));
+    }
+    Ok(contexts)
+}
+
+fn context(text: &str) -> Result<String, Expected> {
+    if text.is_empty() || text.len() > LONGEST_CONTEXT {
+        return Err(Expected::new(format!("the name of a context (of 1 to {LONGEST_CONTEXT} bytes)")));
+    }
+    Ok(text.to_owned())
+}
 
 /// `namespaces`: names, each once, and none that is `excluded`.
 pub(super) fn namespaces(value: &Reader<'_>, excluded: &[NamespacePattern]) -> Result<Vec<String>, Fault> {
@@ -30,24 +56,23 @@ fn check_not_excluded(item: &Reader<'_>, namespace: &str, excluded: &[NamespaceP
 }
 
 /// `secrets`: those of the same name are one, with several data keys.
-pub(super) fn secrets(
-    value: &Reader<'_>,
-    excluded: &[NamespacePattern],
-    known_logins: &[String],
-) -> Result<Vec<NamedSecret>, Fault> {
+pub(super) fn secrets(value: &Reader<'_>, config: &Config) -> Result<Vec<NamedSecret>, Fault> {
     let mut secrets: Vec<NamedSecret> = Vec::new();
     for item in value.list("Secrets such as {namespace: billing, name: partner, key: token}")? {
         let fields = item.fields(SECRET_KEYS)?;
         let (Some(in_namespace), Some(name)) = (fields.get("namespace"), fields.get("name")) else {
             return Err(item.refuse(Expected::new("the `namespace` and the `name` of a Secret")));
         };
+        let context = context_of_secret(&item, fields.get("context"), config)?;
         let namespace = in_namespace.text("the name of a namespace", namespace_of_secret)?;
-        check_not_excluded(in_namespace, &namespace, excluded)?;
+        check_not_excluded(in_namespace, &namespace, &config.exclude_namespaces)?;
         let name = name.text("the name of a Secret", secret_name)?;
         let key = fields.get("key").map(|key| key.text("a data key", data_key)).transpose()?;
-        let logins = logins(&fields, key.as_deref(), known_logins)?;
-        match secrets.iter_mut().find(|known| known.namespace == namespace && known.name == name) {
-            None => secrets.push(NamedSecret { namespace, name, keys: key.into_iter().collect(), logins }),
+        let logins = logins(&fields, key.as_deref(), &config.reading.logins)?;
+        let is_same =
+            |known: &&mut NamedSecret| known.context == context && known.namespace == namespace && known.name == name;
+        match secrets.iter_mut().find(is_same) {
+            None => secrets.push(NamedSecret { context, namespace, name, keys: key.into_iter().collect(), logins }),
             Some(known) => match key {
                 Some(key) if !known.keys.is_empty() && !known.keys.contains(&key) => {
                     known.keys.push(key);
@@ -58,6 +83,39 @@ pub(super) fn secrets(
         }
     }
     Ok(secrets)
+}
+
+/// In which cluster a named Secret is: one has to be named where there are several.
+fn context_of_secret(
+    item: &Reader<'_>,
+    context: Option<&Reader<'_>>,
+    config: &Config,
+) -> Result<Option<String>, Fault> {
+    let Some(value) = context else {
+        return match config.contexts.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(only.clone())),
+            _ => Err(item.refuse(Expected::new("a `context` too, since `contexts` names several clusters"))),
+        };
+    };
+    let name = value.text("the name of a context", self::context)?;
+    if config.contexts.contains(&name) {
+        return Ok(Some(name));
+    }
+    Err(value.refuse(Expected::new("one of `contexts`")))
+}
+
+/// With `secrets` and without `label_selectors` nothing is listed: then a context without a Secret was forgotten.
+pub(super) fn check_each_context_has_secrets(fields: &Fields<'_>, config: &Config) -> Result<(), Fault> {
+    let Some(value) = fields.get("contexts") else { return Ok(()) };
+    for (item, context) in value.list("contexts")?.iter().zip(&config.contexts) {
+        if config.secrets_in(Some(context)).next().is_none() {
+            return Err(item.refuse(Expected::new(
+                "a context in which `secrets` names something, or `label_selectors` (without them nothing is listed)",
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `login` of a Secret: what the tokens of that data key are held against.

@@ -101,10 +101,15 @@ fn target(item: &Reader<'_>, fields: &Fields<'_>, config: &Config, lookup: Looku
 }
 
 fn check_cluster(value: &Reader<'_>, config: &Config) -> Result<(), Fault> {
-    if config.kubernetes {
-        return Ok(());
+    if !config.kubernetes {
+        return Err(value.refuse(Expected::new("`file` and `credentials_files`, since `kubernetes` is false")));
     }
-    Err(value.refuse(Expected::new("`file` and `credentials_files`, since `kubernetes` is false")))
+    if !config.contexts.is_empty() {
+        return Err(value.refuse(Expected::new(
+            "`file` and `credentials_files`, since `contexts` names several clusters (renewals of Secrets know one)",
+        )));
+    }
+    Ok(())
 }
 
 fn labels(value: &Reader<'_>) -> Result<Vec<(String, String)>, Fault> {

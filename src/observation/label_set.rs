@@ -18,6 +18,18 @@ pub fn push_label(set: &mut String, name: &str, value: &str) {
     set.push('"');
 }
 
+/// The label that says in which of several clusters something is, with a comma behind it; empty where there is but one, and
+/// nothing is said. What is in no cluster has an empty name.
+#[must_use]
+pub fn cluster_label(cluster: Option<&str>) -> String {
+    let mut text = String::new();
+    if let Some(name) = cluster {
+        push_label(&mut text, "secret_cluster", name);
+        text.push(',');
+    }
+    text
+}
+
 /// Which labels of Kubernetes objects become labels of samples: `team: app.kubernetes.io/team`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelMap {
@@ -72,6 +84,7 @@ impl LabelMap {
 /// of the Secret, then those of its namespace, which alone change while the Secret does not. Each begins with a comma.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtraLabels {
+    cluster: String,
     text: String,
     of_namespace: usize,
 }
@@ -82,10 +95,22 @@ impl ExtraLabels {
     pub fn new(of_secret: String, of_namespace: &str) -> Self {
         let mut text = of_secret;
         text.push_str(of_namespace);
-        Self { text, of_namespace: of_namespace.len() }
+        Self { cluster: String::new(), text, of_namespace: of_namespace.len() }
     }
 
-    /// The whole text.
+    /// With the label of a cluster, as [`cluster_label`] writes it, which stands at the beginning of the location.
+    #[must_use]
+    pub fn in_cluster(self, label: &str) -> Self {
+        Self { cluster: label.to_owned(), ..self }
+    }
+
+    /// The label of the cluster, with a comma behind it; empty without one.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The text of those at the end.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -17,7 +17,9 @@ mod view;
 
 pub use document::{DocumentFault, search as search_document};
 pub use kept::{KeptToken, LoginName, Logins, MAX_LOGINS};
-pub use label_set::{ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, label_value, push_label, without_tokens};
+pub use label_set::{
+    ExtraLabels, ExtraLength, LabelMap, MAX_LABEL_BYTES, cluster_label, label_value, push_label, without_tokens,
+};
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;

@@ -21,6 +21,8 @@ pub struct Reading {
     pub claims: ClaimPaths,
     /// What one Secret may cost us.
     pub bounds: Bounds,
+    /// The label of the cluster, as [`cluster_label`](super::cluster_label) writes it.
+    pub cluster: String,
     /// The names of the logins that tokens can be held against. Without any, no token is kept whole.
     pub logins: Arc<[String]>,
     /// Labels of the Secret that stand on its samples.
@@ -39,7 +41,16 @@ impl Reading {
     pub fn new(claims: ClaimPaths, bounds: Bounds) -> Self {
         let (secret_labels, namespace_labels) = (LabelMap::default(), LabelMap::default());
         let (show, token_series) = (Showings::default(), TokenSeries::default());
-        Self { claims, bounds, logins: Arc::default(), secret_labels, namespace_labels, show, token_series }
+        Self {
+            claims,
+            bounds,
+            cluster: String::new(),
+            logins: Arc::default(),
+            secret_labels,
+            namespace_labels,
+            show,
+            token_series,
+        }
     }
 
     /// The labels for a Secret whose label of a given key has the value that `of_secret` tells, and those of its namespace as
@@ -50,10 +61,11 @@ impl Reading {
         of_namespace: Option<&str>,
     ) -> ExtraLabels {
         let of_secret = self.secret_labels.render(of_secret);
-        match of_namespace {
+        let labels = match of_namespace {
             Some(of_namespace) => ExtraLabels::new(of_secret, of_namespace),
             None => ExtraLabels::new(of_secret, &self.namespace_labels.render(|_| None)),
-        }
+        };
+        labels.in_cluster(&self.cluster)
     }
 }
 

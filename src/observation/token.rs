@@ -61,6 +61,15 @@ impl SecretObservation {
         Self { namespace: namespace.into(), name: name.into(), tokens, errors: errors.into(), kept, version, extra }
     }
 
+    /// The label of its cluster, as [`cluster_label`](super::cluster_label) writes it.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        let location = self.tokens.first().map(TokenObservation::location);
+        let location = location.or_else(|| self.errors.first().map(|error| &*error.location)).unwrap_or_default();
+        // Not to be found within a value: quotes are escaped there.
+        location.split_once("secret_key=\"").map_or("", |(cluster, _)| cluster)
+    }
+
     /// The same with other labels of its namespace, as [`LabelMap::render`](super::LabelMap::render) writes them.
     #[must_use]
     pub fn with_namespace_labels(&self, of_namespace: &str) -> Self {
@@ -149,7 +158,10 @@ pub struct TokenObservation {
 /// The place of a token as labels, and those that the configuration adds: the same in every family that speaks of it.
 #[must_use]
 pub fn location(namespace: &str, name: &str, key: &str, extra: &ExtraLabels) -> String {
-    let mut set = String::with_capacity(64 + namespace.len() + name.len() + key.len() + extra.as_str().len());
+    let mut set = String::with_capacity(
+        64 + extra.cluster().len() + namespace.len() + name.len() + key.len() + extra.as_str().len(),
+    );
+    set.push_str(extra.cluster());
     push_label(&mut set, "secret_key", key);
     set.push(',');
     push_label(&mut set, "secret_name", name);
@@ -248,7 +260,7 @@ impl TokenObservation {
         self.part(0, self.head_end)
     }
 
-    /// `secret_key="…",secret_name="…",secret_namespace="…"` and the labels that the configuration adds.
+    /// `secret_key="…",secret_name="…",secret_namespace="…"`, in front of them `secret_cluster="…",` where there are several, and the labels that the configuration adds.
     #[must_use]
     pub fn location(&self) -> &str {
         self.part(self.head_end, self.location_end)

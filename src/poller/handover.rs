@@ -1,6 +1,6 @@
 //! How another set of sources gets to the poller while it is at work.
 
-use crate::source::Source;
+use super::Seat;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,13 @@ pub enum Place {
     /// The source that the poller has already.
     GoesOn(SourceNumber),
     /// A new one. It takes over what one of the same name showed, if that is not in the lineup any more.
-    New(SourceNumber, Box<dyn Source>),
+    New(SourceNumber, Seat),
+}
+
+impl Place {
+    pub(super) fn goes_on(&self) -> Option<SourceNumber> {
+        if let Self::GoesOn(number) = self { Some(*number) } else { None }
+    }
 }
 
 /// What the poller works with.
@@ -48,10 +54,10 @@ impl Handover {
     pub fn put(&self, mut next: Lineup) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for place in waiting.take().into_iter().flat_map(|lineup| lineup.sources) {
-            let Place::New(number, source) = place else { continue };
+            let Place::New(number, seat) = place else { continue };
             let goes_on = |place: &&mut Place| matches!(place, Place::GoesOn(known) if *known == number);
             if let Some(place) = next.sources.iter_mut().find(goes_on) {
-                *place = Place::New(number, source);
+                *place = Place::New(number, seat);
             }
         }
         *waiting = Some(next);
@@ -60,26 +66,23 @@ impl Handover {
     pub(super) fn take(&self) -> Option<Lineup> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Message, Poller};
+    use super::super::Poller;
+    use super::super::worker::{Inbox, Worker};
     use super::*;
     use crate::metrics::{BuildInfo, OwnMetrics};
     use crate::observation::{ExtraLength, SecretObservation};
     use crate::published::Published;
     use crate::snapshot::Snapshot;
-    use crate::source::secrets::{StreamEvent, StreamNews};
-    use crate::source::{Followed, Held, PollError};
+    use crate::source::secrets::{Notify, StreamEvent, StreamNews};
+    use crate::source::{Followed, Held, PollError, Source};
     use crate::time::UnixSeconds;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
+    use std::time::Instant;
 
     /// Brings a Secret per poll or event, each of which it counts; fails while it is told to.
     struct Counting {
@@ -136,8 +139,11 @@ mod tests {
         }
     }
 
+    /// Its workers are turned by hand.
     struct House {
         poller: Poller,
+        hired: mpsc::Receiver<Worker>,
+        workers: Vec<Worker>,
         handover: Arc<Handover>,
         published: Arc<Published<Snapshot>>,
         own: OwnMetrics,
@@ -158,9 +164,14 @@ mod tests {
             let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
             let published = Arc::new(Published::new(Snapshot::default()));
             let handover = Arc::new(Handover::default());
-            let poller = Poller::new(lineup(vec![]), own.clone(), Arc::clone(&published), Arc::clone(&handover));
+            let (hire, hired) = mpsc::channel();
+            let begin = Box::new(move |worker| hire.send(worker).err().map(|mpsc::SendError(worker)| worker));
+            let (wake, _) = mpsc::sync_channel(1);
+            let (cell, next) = (Arc::clone(&published), Arc::clone(&handover));
+            let poller = Poller::beginning_by(begin, lineup(vec![]), own.clone(), cell, next, wake);
             let (fails, alive, events) = (Arc::default(), Arc::default(), Arc::default());
-            Self { poller, handover, published, own, fails, alive, events, number: SourceNumber::FIRST }
+            let (workers, number) = (Vec::new(), SourceNumber::FIRST);
+            Self { poller, hired, workers, handover, published, own, fails, alive, events, number }
         }
 
         /// What stands behind `#` is not of the source's name.
@@ -172,7 +183,24 @@ mod tests {
 
         fn new_place(&mut self, name: &str) -> (SourceNumber, Place) {
             let (number, source) = self.source(name);
-            (number, Place::New(number, source))
+            (number, Place::New(number, source.into()))
+        }
+
+        /// What its threads would tell goes where the second part leads.
+        fn place_with_news(&mut self, name: &str) -> (Place, Notify) {
+            let (number, source) = self.source(name);
+            let inbox = Inbox::new();
+            let notify = inbox.notify();
+            (Place::New(number, Seat { source, inbox }), notify)
+        }
+
+        /// Each worker does what is due, or ends; how long there is nothing to do.
+        fn poll_due(&mut self) -> Duration {
+            self.workers.extend(self.hired.try_iter());
+            self.workers.retain(|worker| !worker.is_over());
+            let wait = self.workers.iter_mut().map(Worker::turn).min();
+            assert!(self.poller.collect().is_continue());
+            wait.unwrap_or(HOUR)
         }
 
         /// The poller takes the next lineup and polls nothing yet.
@@ -203,7 +231,7 @@ mod tests {
         let (_, old) = house.new_place("changed#old");
         let (_, gone) = house.new_place("gone");
         house.hand_over(vec![kept_place, old, gone]);
-        house.poller.poll_due();
+        house.poll_due();
         assert_eq!(house.shown(), ["changed#old-0", "gone-0", "kept-0"]);
 
         let (_, new) = house.new_place("changed#new");
@@ -213,7 +241,7 @@ mod tests {
         assert!(text.contains("source_up{source=\"changed\"} 1") && !text.contains("source=\"gone\""), "{text}");
 
         house.fails.store(true, Ordering::SeqCst);
-        house.poller.poll_due();
+        house.poll_due();
         assert_eq!(house.shown(), ["changed#old-0", "kept-0"], "a first try that failed");
         let text = house.text();
         assert!(text.contains("source_up{source=\"changed\"} 0") && text.contains("source_up{source=\"kept\"} 1"));
@@ -221,7 +249,7 @@ mod tests {
         house.fails.store(false, Ordering::SeqCst);
         let begun = std::time::Instant::now();
         while house.shown()[0] == "changed#old-0" && begun.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(house.poller.poll_due().min(Duration::from_millis(100)));
+            std::thread::sleep(house.poll_due().min(Duration::from_millis(100)));
         }
         assert_eq!(house.shown(), ["changed#new-0", "kept-0"], "and kept was not polled again");
         assert!(house.text().contains("source_up{source=\"changed\"} 1"));
@@ -242,30 +270,51 @@ mod tests {
         let mut house = House::empty();
         let (kept, place) = house.new_place("kept");
         house.hand_over(vec![place]);
-        assert!(house.poller.poll_due() > HOUR / 2);
+        assert!(house.poll_due() > HOUR / 2);
         let sources = vec![Place::GoesOn(kept)];
         house.poller.take_over(Lineup { sources, interval: Duration::from_millis(1), max_series: 100 });
         std::thread::sleep(Duration::from_millis(5));
-        house.poller.poll_due();
+        house.poll_due();
         assert_eq!(house.shown(), ["kept-0", "kept-1"]);
     }
 
     #[test]
     fn late_news_of_a_source_that_is_gone_reach_nobody() {
         let mut house = House::empty();
-        let (gone, old) = house.new_place("one");
-        let (there, new) = house.new_place("one");
+        let ((old, tell_old), (new, tell_new)) = (house.place_with_news("one"), house.place_with_news("one"));
+        let event = || StreamEvent { stream: 0, opening: 1, what: StreamNews::Line(Vec::new()) };
         house.hand_over(vec![old]);
+        let worker = house.hired.recv().unwrap();
+        assert!(tell_old(event()));
         house.hand_over(vec![new]);
-        let (news, messages) = mpsc::sync_channel(9);
-        let events = Arc::clone(&house.events);
-        for source in [gone, there, gone] {
-            let event = StreamEvent { stream: 0, opening: 1, what: StreamNews::Line(Vec::new()) };
-            news.send(Message::News(source, event)).unwrap();
+        worker.run();
+        assert!(!tell_old(event()), "and who tells it learns that");
+        assert_eq!(house.events.load(Ordering::SeqCst), 0);
+
+        let worker = house.hired.recv().unwrap();
+        let running = std::thread::spawn(|| worker.run());
+        assert!(tell_new(event()));
+        let begun = Instant::now();
+        while house.events.load(Ordering::SeqCst) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(5));
         }
-        news.send(Message::Stop).unwrap();
-        house.poller.run(&messages);
-        assert_eq!(events.load(Ordering::SeqCst), 1);
+        house.hand_over(vec![]);
+        running.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_gone_counts_nothing_more() {
+        let mut house = House::empty();
+        let (_, place) = house.new_place("gone");
+        house.hand_over(vec![place]);
+        let mut worker = house.hired.recv().unwrap();
+        house.fails.store(true, Ordering::SeqCst);
+        house.hand_over(vec![]);
+        // As if it had been in the middle of it.
+        worker.turn();
+        house.poll_due();
+        assert!(!house.text().contains("source=\"gone\""), "{}", house.text());
     }
 
     #[test]
@@ -278,7 +327,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&house.alive), 3, "b was dropped");
         let lineup = house.handover.take().unwrap();
         house.poller.take_over(lineup);
-        house.poller.poll_due();
+        house.poll_due();
         assert_eq!(house.shown(), ["a-0", "c-0"]);
     }
 
@@ -288,7 +337,7 @@ mod tests {
         let (kept, place) = house.new_place("kept");
         house.hand_over(vec![place]);
         // Well, so that it is not tried again in the middle.
-        house.poller.poll_due();
+        house.poll_due();
         let mut length = None;
         for round in 0..10_000_u32 {
             // Each name is new, and each fails once: both make series.
@@ -296,7 +345,7 @@ mod tests {
             let (_, changed) = house.new_place("changed");
             house.fails.store(round % 2 == 0, Ordering::SeqCst);
             house.hand_over(vec![Place::GoesOn(kept), other, changed]);
-            house.poller.poll_due();
+            house.poll_due();
             if round % 1000 == 999 {
                 // The numbers grow, and there are no more lines.
                 let lines = house.text().lines().count();

@@ -1,8 +1,7 @@
-//! One source as the poller sees it: what it holds, whether it works, and when it is asked again.
+//! One source as its worker sees it: what it holds, whether it works, and when it is asked again.
 
-use super::SourceNumber;
+use super::worker::Tally;
 use crate::log::{Repeated, Telling};
-use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use crate::source::secrets::StreamEvent;
 use crate::source::{Followed, Held, PollError, Source, Tended, log_changes};
@@ -29,12 +28,11 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// One source, and what is known of it.
 pub(super) struct Polled {
-    pub(super) number: SourceNumber,
     source: Box<dyn Source>,
     pub(super) status: SourceStatus,
     /// What the source held when it was looked at last.
-    pub(super) shown: Held,
-    /// Something of this is not published yet.
+    pub(super) shown: Arc<Held>,
+    /// Something of this is not shown yet.
     pub(super) changed: bool,
     pub(super) due: Instant,
     /// When the last poll began.
@@ -61,15 +59,14 @@ pub(super) struct Polled {
 
 impl Polled {
     /// Not polled yet, and due now.
-    pub(super) fn new(number: SourceNumber, source: Box<dyn Source>) -> Self {
+    pub(super) fn new(source: Box<dyn Source>) -> Self {
         let due = Instant::now();
         let scopes = source.scopes().into_iter().map(|scope| ScopeStatus { up: false, ..scope });
         let status = SourceStatus { scopes: scopes.collect(), ..SourceStatus::untried(source.name()) };
         Polled {
-            number,
             source,
             status,
-            shown: Held::new(),
+            shown: Arc::default(),
             changed: false,
             due,
             begun: None,
@@ -86,9 +83,9 @@ impl Polled {
     }
 
     /// Takes the place of another source: what that one showed stays until this one has something to show itself.
-    pub(super) fn succeed(&mut self, other: Self) {
-        self.status = other.status;
-        self.shown = other.shown;
+    pub(super) fn succeed(&mut self, status: SourceStatus, shown: Arc<Held>) {
+        self.status = status;
+        self.shown = shown;
     }
 
     /// The interval may be another one now.
@@ -99,29 +96,24 @@ impl Polled {
     }
 
     /// Reads all of it.
-    pub(super) fn poll(&mut self, interval: Duration, own: &OwnMetrics) {
+    pub(super) fn poll(&mut self, interval: Duration, own: &Tally) {
         self.due = Instant::now() + interval;
         self.read(|source| source.poll(), interval, own);
     }
 
     /// Reads what its watches have asked for; the next poll is when it was.
-    pub(super) fn relist(&mut self, interval: Duration, own: &OwnMetrics) {
+    pub(super) fn relist(&mut self, interval: Duration, own: &Tally) {
         self.read(|source| source.relist(), interval, own);
     }
 
-    fn read(
-        &mut self,
-        read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>,
-        interval: Duration,
-        own: &OwnMetrics,
-    ) {
+    fn read(&mut self, read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>, interval: Duration, own: &Tally) {
         let begun = Instant::now();
         self.begun = Some(begun);
         self.relist_due = None;
         let name = Arc::clone(&self.status.name);
         let result = guarded(|| read(&mut *self.source)).unwrap_or_else(Err);
         let took = begun.elapsed();
-        if self.source.is_stopped() {
+        if self.source.is_stopped() || own.is_over() {
             // Its place is taken already, and it was broken off.
             self.due = Instant::now() + FIRST_RETRY;
             return;
@@ -192,9 +184,9 @@ impl Polled {
     }
 
     /// Tries the parts again that failed, and them alone.
-    pub(super) fn mend(&mut self, interval: Duration, own: &OwnMetrics) {
+    pub(super) fn mend(&mut self, interval: Duration, own: &Tally) {
         match guarded(|| self.source.mend()).unwrap_or_else(Err) {
-            _ if self.source.is_stopped() => self.mend_due = None,
+            _ if self.source.is_stopped() || own.is_over() => self.mend_due = None,
             Ok(()) => {
                 self.take_in_faults(interval, own);
                 self.show();
@@ -204,7 +196,7 @@ impl Polled {
     }
 
     /// The source as a whole works: which of its parts do not, and when they are tried again.
-    fn take_in_faults(&mut self, interval: Duration, own: &OwnMetrics) {
+    fn take_in_faults(&mut self, interval: Duration, own: &Tally) {
         let faults = self.source.faults();
         for fault in faults.iter().filter(|fault| !fault.is_shown) {
             own.count_source_error(&self.status.name, fault.error.reason);
@@ -228,13 +220,13 @@ impl Polled {
         log_changes(&self.status.name, &self.shown, &held);
         self.status.secrets = held.len();
         self.status.tokens = held.iter().map(|secret| secret.tokens.len()).sum();
-        self.shown = held;
+        self.shown = Arc::new(held);
         self.changed = true;
     }
 
-    pub(super) fn receive(&mut self, event: StreamEvent, interval: Duration, own: &OwnMetrics) {
+    pub(super) fn receive(&mut self, event: StreamEvent, interval: Duration, own: &Tally) {
         match guarded(|| self.source.receive(event)) {
-            _ if self.source.is_stopped() => {}
+            _ if self.source.is_stopped() || own.is_over() => {}
             Ok(Followed::Nothing) => {}
             Ok(Followed::Changed) => self.changed = true,
             Ok(Followed::Relist) => self.relist_soon(),
@@ -277,7 +269,7 @@ impl Polled {
     }
 
     /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.
-    fn fail(&mut self, error: &PollError, least: Duration, interval: Duration, own: &OwnMetrics) {
+    fn fail(&mut self, error: &PollError, least: Duration, interval: Duration, own: &Tally) {
         let name = &self.status.name;
         own.count_source_error(name, error.reason);
         if self.needs_operator != error.needs_operator {

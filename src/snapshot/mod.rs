@@ -65,6 +65,8 @@ pub struct ScopeStatus {
 pub struct Snapshot {
     sources: Vec<SourceStatus>,
     secrets: Vec<Arc<SecretObservation>>,
+    /// Some Secrets have the same namespace and name, in several clusters.
+    has_namesakes: bool,
     /// So many tokens, from the first, have their series in the detailed families.
     detailed: usize,
     /// Whatever is missing now, it was ready before.
@@ -72,8 +74,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Puts the observations of all sources in the order of namespace and name. If two sources hold a Secret of the same
-    /// name, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
+    /// Puts the observations of all sources in the order of namespace and name, and those of several clusters in that of
+    /// the clusters. If two sources hold a Secret of the same name in the same cluster, the one named first is shown. Tokens whose series would make a detailed family larger than `max_series`
     /// have their token samples only.
     #[must_use]
     pub fn assemble<'a>(
@@ -86,8 +88,10 @@ impl Snapshot {
             snapshot.secrets.extend_from_slice(held);
         }
         // Stable, and the sources come sorted: this merges runs.
-        snapshot.secrets.sort_by(|a, b| place(a).cmp(&place(b)));
-        snapshot.secrets.dedup_by(|next, kept| place(next) == place(kept));
+        snapshot.secrets.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.cluster().cmp(b.cluster())));
+        snapshot.secrets.dedup_by(|next, kept| place(next) == place(kept) && next.cluster() == kept.cluster());
+        snapshot.has_namesakes =
+            snapshot.secrets.iter().zip(snapshot.secrets.iter().skip(1)).any(|(one, next)| place(one) == place(next));
         let mut series = 0usize;
         snapshot.detailed = snapshot
             .tokens()
@@ -105,7 +109,7 @@ impl Snapshot {
         &self.sources
     }
 
-    /// All tokens, by namespace, name and key.
+    /// All tokens, by namespace, name, key and cluster.
     pub fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
         self.fetched(TokenObservation::touch)
     }
@@ -133,14 +137,17 @@ impl Snapshot {
     /// All tokens, after some of them at a time were touched, so that a processor has them on their way from memory together. Three
     /// quarters of a scrape were spent waiting for one after the other: a Secret, its token, the token's text, in each family anew.
     fn fetched(&self, touch: fn(&TokenObservation) -> usize) -> impl Iterator<Item = &TokenObservation> {
-        self.secrets.chunks(FETCHED).flat_map(move |secrets| {
+        let (single, among_namesakes) =
+            if self.has_namesakes { (&[][..], self.secrets.as_slice()) } else { (self.secrets.as_slice(), &[][..]) };
+        let single = single.chunks(FETCHED).flat_map(move |secrets| {
             let tokens = || secrets.iter().flat_map(|secret| &secret.tokens);
             // Step by step: what is read in one of them says where the next one has to look.
             black_box(secrets.iter().map(|secret| secret.tokens.len()).sum::<usize>());
             black_box(tokens().map(TokenObservation::touch).sum::<usize>());
             black_box(tokens().map(touch).sum::<usize>());
             tokens()
-        })
+        });
+        single.chain(namesakes(among_namesakes).flat_map(tokens_of))
     }
 
     /// The state of the Secret that has a token or an error at the place with these location labels: it is another one after
@@ -157,20 +164,23 @@ impl Snapshot {
         self.secrets.iter().find(is_at).map(|secret| secret.version)
     }
 
-    /// Location and reason of all errors, by namespace, name and key; also of the tokens that `max_series` left out of the
+    /// Location and reason of all errors, by namespace, name, key and cluster; also of the tokens that `max_series` left out of the
     /// detailed families.
     pub fn errors(&self) -> impl Iterator<Item = (&str, Reason)> {
         let mut tokens_before = 0usize;
-        self.secrets.iter().flat_map(move |secret| {
+        namesakes(&self.secrets).flat_map(move |secrets| {
             let shown = self.detailed.saturating_sub(tokens_before);
-            tokens_before += secret.tokens.len();
-            let mut errors: Vec<_> = secret.errors.iter().map(|error| (&*error.location, error.reason)).collect();
+            tokens_before += secrets.iter().map(|secret| secret.tokens.len()).sum::<usize>();
+            let held = secrets.iter().flat_map(|secret| &secret.errors);
+            let mut errors: Vec<_> = held.map(|error| (&*error.location, error.reason)).collect();
             let before = errors.len();
-            // A joined token has this error by itself.
-            let beyond = secret.tokens.iter().skip(shown).filter(|token| !token.joined);
-            errors.extend(beyond.map(|token| (token.location(), Reason::TooManySeries)));
-            if errors.len() > before {
-                errors.sort_unstable();
+            if tokens_before > self.detailed {
+                // A joined token has this error by itself.
+                let beyond = tokens_of(secrets).into_iter().skip(shown).filter(|token| !token.joined);
+                errors.extend(beyond.map(|token| (token.location(), Reason::TooManySeries)));
+            }
+            if errors.len() > before || secrets.len() > 1 {
+                errors.sort_unstable_by(|a, b| key(a.0).cmp(key(b.0)).then_with(|| a.cmp(b)));
             }
             errors
         })
@@ -205,6 +215,26 @@ const FETCHED: usize = 32;
 
 fn place(secret: &SecretObservation) -> (&str, &str) {
     (&secret.namespace, &secret.name)
+}
+
+/// Runs of Secrets of the same namespace and name.
+fn namesakes(secrets: &[Arc<SecretObservation>]) -> impl Iterator<Item = &[Arc<SecretObservation>]> {
+    secrets.chunk_by(|one, next| place(one) == place(next))
+}
+
+/// The tokens of such a run, by key and then by cluster.
+fn tokens_of(secrets: &[Arc<SecretObservation>]) -> Vec<&TokenObservation> {
+    let mut tokens: Vec<_> = secrets.iter().flat_map(|secret| &secret.tokens).collect();
+    if secrets.len() > 1 {
+        tokens.sort_by_key(|token| key(token.location()));
+    }
+    tokens
+}
+
+/// The value of `secret_key` in a location as it is written: without what is in front of it and behind.
+fn key(location: &str) -> &str {
+    let key = location.split_once("secret_key=\"").map_or(location, |(_, behind)| behind);
+    key.split_once("\",secret_name=\"").map_or(key, |(key, _)| key)
 }
 
 #[cfg(test)]
@@ -254,6 +284,47 @@ mod tests {
         assert_eq!(names(&snapshot), ["a/w", "a/x", "b/y", "c/z"]);
         assert_eq!(snapshot.tokens().map(TokenObservation::series_count).sum::<usize>(), 4);
         assert_eq!(snapshot.sources().len(), 2);
+    }
+
+    /// A Secret of a cluster whose keys have a token with two roles each, but for `broken`.
+    fn in_cluster(cluster: &str, keys: &[&str], broken: &[&str]) -> Arc<SecretObservation> {
+        let token = "eyJhbGciOiJub25lIn0.eyJyb2xlcyI6WyJhIiwiYiJdfQ.";
+        let value = |key: &&str| DataValue::Plain(if broken.contains(key) { "hello" } else { token }.into());
+        let data: Vec<_> = keys.iter().map(|key| ((*key).into(), value(key))).collect();
+        let bounds = Bounds { max_tokens_per_secret: 32, max_series_per_token: 100 };
+        let mut reading = Reading::new(ClaimPaths::default(), bounds);
+        reading.cluster = crate::observation::cluster_label(Some(cluster));
+        let extra = &reading.extra_labels(|_| None, None);
+        let (annotation, picked, version) = (Some(&*keys.join(",")), true, 0);
+        let logins = crate::observation::Logins::Annotation(None);
+        let view = SecretView { namespace: "n", name: "s", annotation, data: &data, logins, picked, extra, version };
+        Arc::new(Observer::new(reading).observe(&view).unwrap())
+    }
+
+    #[test]
+    fn clusters_come_after_keys() {
+        let place = |location: &str| {
+            let labels: Vec<_> = crate::observation::labels(location).map(|(_, value)| value.into_owned()).collect();
+            format!("{} {}", labels[1], labels[0])
+        };
+        let (a, b) = ([in_cluster("a", &["k", "m", "x"], &["x"])], [in_cluster("b", &["k", "l", "m"], &["k"])]);
+        let manifest = [in_cluster("", &["m"], &[])];
+        let (first, second, third) = (status("kubernetes/b"), status("kubernetes/a"), status("manifests"));
+        for (most, detailed) in [(100, 5), (4, 2), (0, 0)] {
+            let sources = [(&first, &b[..]), (&second, &a[..]), (&third, &manifest[..])];
+            let snapshot = Snapshot::assemble(sources, most);
+            let tokens: Vec<_> = snapshot.tokens().map(|token| place(token.location())).collect();
+            assert_eq!(tokens, ["k a", "l b", "m ", "m a", "m b"]);
+            let shown: Vec<_> = snapshot.detailed_tokens().map(|token| place(token.location())).collect();
+            assert_eq!(shown, tokens[..detailed]);
+            let rows: Vec<_> = snapshot.rows().map(|row| row.location().nth(1).unwrap().1).collect();
+            assert_eq!(rows, ["k", "k", "l", "m", "m", "m", "x"]);
+            let errors: Vec<_> = snapshot.errors().map(|(location, reason)| (place(location), reason)).collect();
+            let mut wanted: Vec<_> = tokens[detailed..].iter().map(|at| (at.clone(), Reason::TooManySeries)).collect();
+            wanted.extend([("k b".to_owned(), Reason::NotAJwt), ("x a".to_owned(), Reason::NotAJwt)]);
+            wanted.sort();
+            assert_eq!(errors, wanted);
+        }
     }
 
     #[test]

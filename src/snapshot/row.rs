@@ -1,6 +1,6 @@
 //! What a snapshot holds, place by place, for people: a token with what is wrong with it, or an error in the place of a token.
 
-use super::Snapshot;
+use super::{Snapshot, key, namesakes};
 use crate::observation::{Reason, SecretObservation, TokenError, TokenObservation, labels};
 use std::borrow::Cow;
 
@@ -53,10 +53,16 @@ pub fn key_beside_name<'a>(namespace: &str, name: &str, key: &'a str) -> &'a str
 }
 
 impl Snapshot {
-    /// Every token and every error, by namespace, name and key. That a token has no series (`max_series`) is not among the
+    /// Every token and every error, by namespace, name, key and cluster. That a token has no series (`max_series`) is not among the
     /// errors: it is no fault of the token.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.secrets.iter().flat_map(|secret| rows_of(secret))
+        namesakes(&self.secrets).flat_map(|secrets| {
+            let mut rows: Vec<Row<'_>> = secrets.iter().flat_map(|secret| rows_of(secret)).collect();
+            if secrets.len() > 1 {
+                rows.sort_by_key(|row| key(row.location));
+            }
+            rows
+        })
     }
 }
 

@@ -39,6 +39,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("check_config_selected", &["-check-config", "-config", "tests/golden/cli/selected.yaml"]),
     ("check_config_labels_by_name", &["-check-config", "-config", "tests/golden/cli/labels_by_name.yaml"]),
     ("check_config_named", &["-check-config", "-config", "tests/golden/cli/named.yaml"]),
+    ("check_config_contexts", &["-check-config", "-config", "tests/golden/cli/contexts.yaml"]),
     ("check_config_files", &["-check-config", "-config", "tests/golden/cli/files.yaml"]),
     ("check_config_files_anywhere", &["-check-config", "-config", "tests/golden/cli/files_anywhere.yaml"]),
     ("check_config_renewals", &["-check-config", "-config", "tests/golden/cli/renewals.yaml"]),

@@ -9,6 +9,7 @@ mod support;
 mod alerts;
 mod cli;
 mod config;
+mod contexts;
 mod demo;
 mod documents;
 mod exposition;

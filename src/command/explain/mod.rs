@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// What is said, and whether there are samples.
+#[derive(Default)]
 struct Explanation {
     lines: Vec<String>,
     has_samples: bool,
@@ -38,6 +39,18 @@ impl Explanation {
         self.lines.push(escape(&without_tokens(line.as_ref())).into_owned());
     }
 
+    /// What was found in one of several clusters.
+    fn take_in(&mut self, other: Self, context: &str) {
+        self.say(format!("  in the context {context}:"));
+        self.lines.extend(other.lines.iter().map(|line| format!("  {line}")));
+        self.has_samples |= other.has_samples;
+        self.unknown |= other.unknown;
+        if let Some(verdict) = other.verdict.filter(|_| !other.has_samples) {
+            self.say(format!("    no samples from here: {verdict}"));
+            self.conclude(format!("{verdict} (in {context})"));
+        }
+    }
+
     /// The first reason is the one to mend first.
     fn conclude(&mut self, verdict: impl Into<String>) {
         self.verdict.get_or_insert(verdict.into());
@@ -47,11 +60,23 @@ impl Explanation {
 /// Asks, prints, and tells by its exit code: 0 it has samples, 1 it has none, 2 that could not be found out.
 pub(super) fn explain(config: &Config, namespace: &str, name: &str) -> ExitCode {
     run::leave_no_core();
-    let mut told = Explanation { lines: Vec::new(), has_samples: false, unknown: false, verdict: None };
+    let mut told = Explanation::default();
     let now = UnixSeconds::now();
     told.say(format!("{namespace}/{name}"));
-    if config.kubernetes {
-        in_cluster(config, (namespace, name), now, &mut told);
+    let mut found_in = Vec::new();
+    for cluster in config.clusters() {
+        let secrets = config.secrets_in(cluster).cloned().collect();
+        let of_this = Config { secrets, ..config.clone() };
+        let Some(context) = cluster else {
+            in_cluster(&of_this, None, (namespace, name), now, &mut told);
+            continue;
+        };
+        let mut here = Explanation::default();
+        in_cluster(&of_this, cluster, (namespace, name), now, &mut here);
+        if here.has_samples {
+            found_in.push(context);
+        }
+        told.take_in(here, context);
     }
     if !config.manifests.is_empty() {
         in_manifests(config, (namespace, name), now, &mut told);
@@ -61,7 +86,8 @@ pub(super) fn explain(config: &Config, namespace: &str, name: &str) -> ExitCode 
         told.conclude("nothing is read");
     }
     let (last, code) = match (told.has_samples, told.unknown) {
-        (true, _) => ("It has samples.".to_owned(), 0),
+        (true, _) if found_in.is_empty() => ("It has samples.".to_owned(), 0),
+        (true, _) => (format!("It has samples: from {}.", found_in.join(", ")), 0),
         (false, true) => (
             format!("Whether it has samples is not known: {}.", told.verdict.as_deref().unwrap_or("see above")),
             EXIT_USAGE,
@@ -75,8 +101,14 @@ pub(super) fn explain(config: &Config, namespace: &str, name: &str) -> ExitCode 
     if printed == ExitCode::SUCCESS { ExitCode::from(code) } else { printed }
 }
 
-fn in_cluster(config: &Config, (namespace, name): (&str, &str), now: UnixSeconds, told: &mut Explanation) {
-    let cluster = looking::own_metrics().and_then(|own| sources::cluster(config, &own));
+fn in_cluster(
+    config: &Config,
+    context: Option<&str>,
+    (namespace, name): (&str, &str),
+    now: UnixSeconds,
+    told: &mut Explanation,
+) {
+    let cluster = looking::own_metrics().and_then(|own| sources::cluster(config, context, &own));
     let cluster = match cluster {
         Ok(cluster) => cluster,
         Err(reason) => {

@@ -9,6 +9,7 @@ use crate::yaml;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +75,28 @@ impl Kubeconfig {
     #[must_use]
     pub fn contexts(&self) -> Vec<&str> {
         self.file.contexts.iter().flatten().map(|context| context.name.as_str()).collect()
+    }
+
+    /// A number that another content of what a context leads to would not have: the context, its cluster and its user. `None` if
+    /// one of them is not there.
+    #[must_use]
+    pub fn digest(&self, context: &str) -> Option<u64> {
+        let contexts = self.file.contexts.iter().flatten().filter(|entry| entry.name == context);
+        let Context { cluster, user } = contexts.clone().find_map(|entry| entry.context.as_ref())?;
+        let clusters = self.file.clusters.iter().flatten().filter(|entry| Some(&entry.name) == cluster.as_ref());
+        let users = self.file.users.iter().flatten().filter(|entry| Some(&entry.name) == user.as_ref());
+        let mut hasher = DefaultHasher::new();
+        // Those of the same name are all in it: that there are two is an error.
+        for entry in contexts {
+            entry.hash(&mut hasher);
+        }
+        for entry in clusters {
+            entry.hash(&mut hasher);
+        }
+        for entry in users {
+            entry.hash(&mut hasher);
+        }
+        Some(hasher.finish())
     }
 
     /// The way that a context describes; without one, the current context.

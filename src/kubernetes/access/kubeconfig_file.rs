@@ -14,31 +14,31 @@ pub(super) struct File {
     pub(super) contexts: Option<Vec<NamedContext>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct NamedCluster {
     pub(super) name: String,
     pub(super) cluster: Option<Cluster>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct NamedUser {
     pub(super) name: String,
     pub(super) user: Option<User>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct NamedContext {
     pub(super) name: String,
     pub(super) context: Option<Context>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct Context {
     pub(super) cluster: Option<String>,
     pub(super) user: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Cluster {
     pub(super) server: Option<String>,
@@ -51,13 +51,13 @@ pub(super) struct Cluster {
     pub(super) extensions: Option<Vec<Extension>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct Extension {
     pub(super) name: Option<String>,
     pub(super) extension: Option<serde_json::Value>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct User {
     pub(super) client_certificate: Option<String>,
@@ -78,12 +78,12 @@ pub(super) struct User {
     pub(super) exec: Option<Exec>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct AuthProvider {
     pub(super) name: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Exec {
     pub(super) api_version: Option<String>,
@@ -95,7 +95,7 @@ pub(super) struct Exec {
     pub(super) interactive_mode: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Hash)]
 pub(super) struct EnvVar {
     pub(super) name: String,
     pub(super) value: String,

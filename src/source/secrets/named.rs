@@ -25,6 +25,8 @@ pub(super) fn position_of(version: u64) -> String {
 /// A Secret by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedSecret {
+    /// The context of the kubeconfig, where the configuration names several clusters.
+    pub context: Option<String>,
     /// Its namespace.
     pub namespace: String,
     /// Its name.

@@ -217,6 +217,7 @@ mod tests {
             secrets: secrets
                 .iter()
                 .map(|namespace| NamedSecret {
+                    context: None,
                     namespace: (*namespace).into(),
                     name: "s".into(),
                     keys: Vec::new(),

@@ -213,7 +213,13 @@ mod tests {
 
     #[test]
     fn a_named_secret_is_of_no_other_place() {
-        let named = NamedSecret { namespace: "n".into(), name: "s".into(), keys: Vec::new(), logins: Vec::new() };
+        let named = NamedSecret {
+            context: None,
+            namespace: "n".into(),
+            name: "s".into(),
+            keys: Vec::new(),
+            logins: Vec::new(),
+        };
         let mut selection = Selection { secrets: vec![named], ..Selection::default() };
         let scopes = Scope::all(&selection);
         let [own, cluster] = &scopes[..] else { panic!("{} places", scopes.len()) };

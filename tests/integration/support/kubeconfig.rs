@@ -98,6 +98,22 @@ impl Kubeconfig {
     }
 }
 
+/// The text of a file with several contexts, each with a cluster and a user of its own.
+pub fn several(contexts: &[(&str, &Kubeconfig)]) -> String {
+    let named = |kind: &str, value: fn(&Kubeconfig) -> &Map<String, Value>| -> Vec<Value> {
+        contexts.iter().map(|(name, kubeconfig)| json!({"name": name, kind: value(kubeconfig)})).collect()
+    };
+    let of = |(name, _): &(&str, &Kubeconfig)| json!({"name": name, "context": {"cluster": name, "user": name}});
+    let file = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "contexts": contexts.iter().map(of).collect::<Vec<_>>(),
+        "clusters": named("cluster", |kubeconfig| &kubeconfig.cluster),
+        "users": named("user", |kubeconfig| &kubeconfig.user),
+    });
+    serde_yaml::to_string(&file).unwrap()
+}
+
 fn text(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
 }
