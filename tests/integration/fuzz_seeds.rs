@@ -35,8 +35,8 @@ const TARGETS: [(&str, Run); 9] = [
     ("login", login::run),
     ("observation", observation::run),
     ("secret_list", secret_list::run),
-    ("template", template::run),
     ("status_page", status_page::run),
+    ("template", template::run),
     ("token", token::run),
 ];
 

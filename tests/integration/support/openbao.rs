@@ -16,7 +16,7 @@ pub const ROOT: &str = "root-of-this-server-alone";
 
 /// A running server.
 pub struct OpenBao {
-    _process: Process,
+    process: Process,
     address: SocketAddr,
     _folder: tempfile::TempDir,
 }
@@ -24,6 +24,13 @@ pub struct OpenBao {
 impl OpenBao {
     /// Prefer the macro `require_part!(RealPart::OpenBao)` before it, which skips the test where there is none.
     pub fn start() -> Self {
+        // It listens at the next port, too, which somebody else may have got by then.
+        let started = (0..5).find_map(|_| Self::try_start());
+        started.expect("OpenBao ended five times at its start")
+    }
+
+    /// `None`: it ended by itself.
+    fn try_start() -> Option<Self> {
         let folder = process::folder("openbao");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, process::free_port()));
         let mut command = Command::new(RealPart::OpenBao.find().unwrap());
@@ -33,13 +40,15 @@ impl OpenBao {
             .arg(format!("-dev-listen-address={address}"))
             .env("HOME", folder.path())
             .current_dir(folder.path());
-        let process = Process::start(command);
-        let bao = Self { _process: process, address, _folder: folder };
-        wait_for("OpenBao unsealed", START_LIMIT, || match bao.try_request("GET", "sys/health", ROOT, None) {
-            Ok((200, _)) => Ok(()),
-            other => Err(format!("{other:?}")),
+        let mut bao = Self { process: Process::start(command), address, _folder: folder };
+        let is_there = wait_for("OpenBao unsealed", START_LIMIT, || {
+            match (bao.try_request("GET", "sys/health", ROOT, None), bao.process.exited()) {
+                (Ok((200, _)), None) => Ok(true),
+                (_, Some(_)) => Ok(false),
+                (other, None) => Err(format!("{other:?}\n{}", bao.process.last_lines(20))),
+            }
         });
-        bao
+        is_there.then_some(bao)
     }
 
     /// `http://127.0.0.1:PORT`
