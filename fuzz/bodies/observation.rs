@@ -5,13 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jwt_exporter::jwt::{ClaimPaths, looks_like_jwt, without_decoration};
 use jwt_exporter::observation::{
-<<<<<<< HEAD
     Bounds, DataValue, ExtraLabels, FileView, Logins, MAX_LABEL_BYTES, Observer, Reading, SecretObservation,
-    SecretView, TokenObservation, labels, push_label,
-=======
-    Bounds, DataValue, ExtraLabels, FileView, MAX_LABEL_BYTES, Observer, Reading, SecretObservation, SecretView,
-    Showing, Showings, TokenObservation, labels, push_label,
->>>>>>> labels
+    SecretView, Showing, Showings, TokenObservation, labels, push_label,
 };
 use std::borrow::Cow;
 
