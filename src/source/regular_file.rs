@@ -5,10 +5,12 @@
 //! (`/proc/self/fd`), and only then the very same file is opened for reading, through the handle.
 
 use crate::observation::Reason;
+use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, ReadDir};
 use std::io::{self, Read as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -77,7 +79,7 @@ impl Handle {
     /// Opens whatever is there; links are followed. An empty path is the working directory.
     pub(super) fn open(path: &Path) -> Result<Self, FileFault> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+        let file = open_path(path)?;
         let metadata = file.metadata()?;
         let real = fs::read_link(in_proc(&file)).map_err(FileFault::NoProc)?;
         Ok(Self { file, metadata, real })
@@ -121,6 +123,24 @@ impl Handle {
         let file = OpenOptions::new().read(true).custom_flags(flags).open(in_proc(&self.file))?;
         file.take(most as u64).read_to_end(bytes)?;
         Ok(())
+    }
+}
+
+/// By the system call itself: where the C library is musl, the standard library takes `O_PATH` for an access mode and leaves it
+/// out, and a pipe would keep us waiting.
+fn open_path(path: &Path) -> io::Result<File> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    loop {
+        // SAFETY: a text that ends in NUL and lives through the call.
+        let descriptor = unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
+        if descriptor >= 0 {
+            // SAFETY: it was opened just now, and nobody else has it.
+            return Ok(unsafe { File::from_raw_fd(descriptor) });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
 }
 
