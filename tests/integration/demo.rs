@@ -72,8 +72,9 @@ fn the_demo_shows_every_state() {
             _ => assert_eq!(found[0].label("secret_name"), reason.as_str().replace('_', "-")),
         }
     }
-    // What only a cluster has, and what renewals have: the demo writes nothing.
-    let others = ["jwt_exporter_kube_requests_total", "jwt_exporter_scope_up", "jwt_exporter_renewal"];
+    // What only a cluster has, and what renewals and logins have: the demo writes nothing and names no server.
+    let others =
+        ["jwt_exporter_kube_requests_total", "jwt_exporter_scope_up", "jwt_exporter_renewal", "jwt_exporter_login"];
     let is_other = |name: &str| others.iter().any(|other| name.starts_with(other));
     for family in FAMILIES.iter().filter(|family| !is_other(family.name)) {
         let shown = samples(&metrics).iter().any(|sample| sample.name.starts_with(family.name));

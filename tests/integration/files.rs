@@ -150,11 +150,13 @@ fn what_cannot_be_read_is_told_once_and_the_rest_goes_on() {
     rights("f/shut", 0o744);
     rights("f/mine", 0o600);
     let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    // SAFETY: takes nothing, gives a number.
     let is_root = fs::metadata("/proc/self").map(|found| std::os::unix::fs::MetadataExt::uid(&found)).unwrap() == 0;
+    // To be started is not enough: the folder must be open to everybody too, on the whole way there.
+    fs::write(folder.join("probe.yaml"), "kubernetes: false\n").unwrap();
     let reachable = std::process::Command::new("setpriv")
         .args(&as_nobody[1..])
-        .args([crate::support::exporter::PROGRAM, "-version"])
+        .args([crate::support::exporter::PROGRAM, "-check-config", "-config"])
+        .arg(folder.join("probe.yaml"))
         .output()
         .is_ok_and(|output| output.status.success());
     if !is_root || !reachable {
