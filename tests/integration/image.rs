@@ -179,8 +179,9 @@ fn the_program_itself_outlives_a_panic() {
             continue;
         }
         assert_eq!(status.code(), Some(1), "{most_threads} threads: {log}");
-        if let Some((_, after)) = panicked {
-            assert!(after.contains("[ERROR] the HTTP server: "), "{log}");
+        // Either may be written first: the panic is another thread's than the one that gives up.
+        assert!(log.contains("[ERROR] the HTTP server: "), "{most_threads} threads: {log}");
+        if panicked.is_some() {
             return;
         }
     }
