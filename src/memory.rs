@@ -183,25 +183,29 @@ unsafe fn compare(one: *const u8, other: *const u8, length: usize) -> i32 {
 /// Less than a vector: by numbers in which the first byte weighs most.
 #[inline(always)]
 unsafe fn compare_short(one: *const u8, other: *const u8, length: usize) -> i32 {
-    macro_rules! compare_ends {
-        ($type:ty) => {
-            for at in [0, length - size_of::<$type>()] {
-                let left = <$type>::from_be(one.add(at).cast::<$type>().read_unaligned());
-                let right = <$type>::from_be(other.add(at).cast::<$type>().read_unaligned());
-                if left != right {
-                    return if left < right { -1 } else { 1 };
-                }
+    macro_rules! compare_at {
+        ($type:ty, $at:expr) => {
+            let left = <$type>::from_be(one.add($at).cast::<$type>().read_unaligned());
+            let right = <$type>::from_be(other.add($at).cast::<$type>().read_unaligned());
+            if left != right {
+                return if left < right { -1 } else { 1 };
             }
         };
     }
     // SAFETY: as in `compare`.
     unsafe {
-        match length {
-            8.. => compare_ends!(u64),
-            4.. => compare_ends!(u32),
-            2.. => compare_ends!(u16),
-            1 => return i32::from(*one) - i32::from(*other),
-            0 => {}
+        // The first and the last of a kind, which may overlap.
+        if length >= 8 {
+            compare_at!(u64, 0);
+            compare_at!(u64, length - 8);
+        } else if length >= 4 {
+            compare_at!(u32, 0);
+            compare_at!(u32, length - 4);
+        } else if length >= 2 {
+            compare_at!(u16, 0);
+            compare_at!(u16, length - 2);
+        } else if length == 1 {
+            return i32::from(*one) - i32::from(*other);
         }
     }
     0
