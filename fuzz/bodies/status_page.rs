@@ -4,9 +4,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_exporter::jwt::ClaimPaths;
-use jwt_exporter::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
+use jwt_exporter::login::{Refusal, Verdict};
+use jwt_exporter::metrics::{Judged, LoginBoard, LoginCase};
+use jwt_exporter::observation::{Bounds, DataValue, ExtraLabels, LoginName, Logins, Observer, Reading, SecretView};
 use jwt_exporter::server::status_page;
-use jwt_exporter::snapshot::{Snapshot, SourceStatus};
+use jwt_exporter::snapshot::{Row, Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -75,7 +77,12 @@ pub(super) fn run(input: &[u8]) -> bool {
     let source = SourceStatus { tried: true, failure: Some(rest.into()), ..SourceStatus::untried(rest) };
     let snapshot = Snapshot::assemble([(&source, &held[..])], 100);
 
-    let page = status_page(&snapshot, query, "1", NOW);
+    let name = LoginName { login: rest.into(), role: query.into() };
+    let judged = Judged::Always(Verdict::Refused(Refusal::RoleMissing));
+    let case = |row: Row<'_>| LoginCase::new(row.place(), &name, judged.clone());
+    let board = LoginBoard::new(snapshot.rows().map(case).collect(), Vec::new());
+
+    let page = status_page(&snapshot, &board, query, "1", NOW);
     assert!(page.len() < 200_000, "{} bytes", page.len());
     assert!(!page.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "a control character");
     check(&page);

@@ -15,6 +15,28 @@ pub enum Verdict {
     Undetermined(Unknown),
 }
 
+impl Verdict {
+    /// In one word, as programs get it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused(_) => "refused",
+            Self::Undetermined(_) => "undetermined",
+        }
+    }
+
+    /// The reason's code, and the same in words; `None` if the token would get in.
+    #[must_use]
+    pub fn reason(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Accepted => None,
+            Self::Refused(reason) => Some((reason.code(), reason.words())),
+            Self::Undetermined(reason) => Some((reason.code(), reason.words())),
+        }
+    }
+}
+
 /// One of the server's checks, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are the documentation

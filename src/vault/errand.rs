@@ -233,7 +233,7 @@ impl Desk {
     fn publish(&self) {
         let cases = self.cases.iter().map(Case::shown).collect();
         let read = |mounted: &Mounted| Some((mounted.login.name.clone(), mounted.known_since()?));
-        self.means.own.publish_logins(LoginBoard { cases, read: self.mounted.iter().filter_map(read).collect() });
+        self.means.own.publish_logins(LoginBoard::new(cases, self.mounted.iter().filter_map(read).collect()));
     }
 
     fn next_due(&self, now: UnixSeconds) -> Option<(Due, Instant)> {

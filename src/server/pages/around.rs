@@ -57,12 +57,14 @@ pub(super) fn totals(page: &mut String, query: &Query, selection: &Selection<'_>
         )
     };
     one(None, selection.matching)?;
-    for kind in Kind::ALL {
+    for kind in selection.kinds() {
         one(Some(kind), selection.count(kind))?;
     }
+    let besides =
+        if selection.board.is_empty() { "What has an error is" } else { "What would be refused, or has an error, is" };
     writeln!(
         page,
-        "</ul>\n<p class=\"note\">What expires within {} expires soon. What has an error is counted in its state as well.</p>\n</section>",
+        "</ul>\n<p class=\"note\">What expires within {} expires soon. {besides} counted in its state as well.</p>\n</section>",
         span(SOON.unsigned_abs()),
     )
 }
@@ -72,6 +74,13 @@ pub(super) fn errors(page: &mut String, query: &Query, selection: &Selection<'_>
     page.push_str("<section aria-labelledby=\"errors\">\n<h2 id=\"errors\">Errors</h2>\n");
     let there = Reason::ALL.into_iter().zip(selection.reasons).filter(|(_, count)| *count > 0);
     let there: Vec<(Reason, usize)> = there.collect();
+    if selection.beyond > 0 {
+        writeln!(
+            page,
+            "<p><code>max_series</code> is reached: {} of all tokens have no samples in the families with roles and scopes. They are shown here, and have their <code>jwt_exporter_token_*</code> samples.</p>",
+            grouped(selection.beyond),
+        )?;
+    }
     if there.is_empty() {
         page.push_str("<p>None.</p>\n</section>\n");
         return Ok(());
