@@ -23,12 +23,6 @@ const LONGEST_RETRY_FOR_OPERATOR: Duration = Duration::from_secs(60);
 /// After a watch failed, a good list is not enough: its successor must not have failed within this time.
 const TRIAL: Duration = Duration::from_secs(2);
 
-/// So long at most a first list from a cache keeps us from being ready.
-const LONGEST_CATCHING_UP: Duration = Duration::from_secs(2);
-
-/// How often it is asked meanwhile whether the source has caught up.
-const CATCHING_UP_LOOK: Duration = Duration::from_millis(50);
-
 /// A server that asks for more patience than this is asked again all the same.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
@@ -41,8 +35,6 @@ pub(super) struct Polled {
     /// Something of this is not shown yet.
     pub(super) changed: bool,
     pub(super) due: Instant,
-    /// The first poll was good, but may be older than what was written before it: for so long at most, until it is caught up.
-    catching_up: Option<Instant>,
     /// When the last poll began.
     begun: Option<Instant>,
     /// Failures since it worked the last time.
@@ -77,7 +69,6 @@ impl Polled {
             shown: Arc::default(),
             changed: false,
             due,
-            catching_up: None,
             begun: None,
             failing: Repeated::default(),
             alike: 0,
@@ -139,11 +130,6 @@ impl Polled {
             self.recover();
         }
         self.take_in_faults(interval, own);
-        let now = Instant::now();
-        if self.status.last_success.is_none() && self.source.is_catching_up(now) {
-            self.catching_up = Some(now + LONGEST_CATCHING_UP);
-            self.status.catching_up = true;
-        }
         self.status.last_success = Some(UnixSeconds::now());
         self.show();
         for error in self.shown.iter().flat_map(|secret| &secret.errors) {
@@ -172,16 +158,6 @@ impl Polled {
             self.recover();
         }
         passed
-    }
-
-    /// Whether what the first poll read has just become as new as it has to be for us to be ready.
-    pub(super) fn catch_up(&mut self, now: Instant) -> bool {
-        let caught_up = self.catching_up.is_some_and(|end| end <= now || !self.source.is_catching_up(now));
-        if caught_up {
-            self.catching_up = None;
-            self.status.catching_up = false;
-        }
-        caught_up
     }
 
     /// It has failed and not yet worked again.
@@ -279,9 +255,8 @@ impl Polled {
 
     /// Lets the source do what is due between polls; when there is something to do again.
     pub(super) fn tend(&mut self, now: Instant) -> Instant {
-        let look = self.catching_up.map_or(self.due, |_| self.due.min(now + CATCHING_UP_LOOK));
         if self.is_waiting() {
-            return look;
+            return self.due;
         }
         let Tended { next, changed, relist } = guarded(|| self.source.tend(now)).unwrap_or_default();
         self.changed |= changed;
@@ -290,7 +265,7 @@ impl Polled {
         }
         // While a trial goes on, parts wait: the whole comes first.
         let mend_due = self.mend_due.filter(|_| !self.is_failing());
-        [next, self.trial, self.relist_due, mend_due].into_iter().flatten().fold(look, Instant::min)
+        [next, self.trial, self.relist_due, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
     /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.

@@ -5,7 +5,7 @@ use crate::source::secrets::{StreamEvent, StreamNews};
 use crate::source::{Followed, Held, PollError, Source};
 use crate::time::UnixSeconds;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 /// Answers from a script; panics where it has nothing more to say.
@@ -70,28 +70,6 @@ impl Source for Hanging {
         drop(self.1.lock());
         self.0 = broken_secret("hung");
         Ok(())
-    }
-}
-
-/// Its first list may be old, until it says otherwise.
-struct Behind(Held, Arc<AtomicBool>);
-
-impl Source for Behind {
-    fn name(&self) -> &str {
-        "behind"
-    }
-
-    fn held(&self) -> &Held {
-        &self.0
-    }
-
-    fn poll(&mut self) -> Result<(), PollError> {
-        self.0 = broken_secret("old");
-        Ok(())
-    }
-
-    fn is_catching_up(&self, _: Instant) -> bool {
-        self.1.load(Ordering::SeqCst)
     }
 }
 
@@ -326,36 +304,4 @@ fn sources_that_never_let_go_cost_so_many_threads_and_no_more() {
     }
     let text = exposition(&published, &own);
     assert!(text.contains("poll_duration_seconds_count{source=\"hanging\"} 1\n"), "only the last one counts: {text}");
-}
-
-#[test]
-fn a_first_list_that_may_be_old_is_shown_at_once_and_ready_when_it_is_caught_up() {
-    let (published, own) = (Arc::new(Published::new(Snapshot::default())), own_metrics());
-    let behind = Arc::new(AtomicBool::new(true));
-    let source = Box::new(Behind(Held::new(), Arc::clone(&behind)));
-    let (mut poller, mut worker) = by_hand(source, own.clone(), &published);
-    let wait = worker.turn();
-    assert!(wait <= Duration::from_secs(1), "it looks again soon: {wait:?}");
-    assert!(poller.collect().is_continue());
-    assert!(published.load().ready().unwrap_err().contains("behind"));
-    assert!(exposition(&published, &own).contains("secret_key=\"old\""));
-    behind.store(false, Ordering::SeqCst);
-    assert!(worker.turn() > Duration::from_secs(60), "there is nothing more to look at");
-    assert!(poller.collect().is_continue());
-    assert_eq!(published.load().ready(), Ok(()));
-}
-
-#[test]
-fn what_is_never_caught_up_with_does_not_keep_us_from_being_ready() {
-    let (published, own) = (Arc::new(Published::new(Snapshot::default())), own_metrics());
-    let source = Box::new(Behind(Held::new(), Arc::new(AtomicBool::new(true))));
-    let (mut poller, mut worker) = by_hand(source, own, &published);
-    loop {
-        let wait = worker.turn();
-        assert!(poller.collect().is_continue());
-        if published.load().ready().is_ok() {
-            break;
-        }
-        std::thread::sleep(wait);
-    }
 }

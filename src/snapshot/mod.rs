@@ -20,8 +20,6 @@ pub struct SourceStatus {
     pub name: Arc<str>,
     /// The first try is over, well or not.
     pub tried: bool,
-    /// What it read first came from a cache, and may not be up to date yet.
-    pub catching_up: bool,
     /// The last try went well, in every part.
     pub up: bool,
     /// The parts that are read by themselves: the namespaces that the configuration names.
@@ -43,7 +41,6 @@ impl SourceStatus {
         Self {
             name: name.into(),
             tried: false,
-            catching_up: false,
             up: false,
             scopes: Arc::default(),
             last_success: None,
@@ -200,8 +197,8 @@ impl Snapshot {
         self.ready_before = ready;
     }
 
-    /// Whether every source has finished a first try, what it brought is up to date, and one of them ever went well. Without
-    /// sources there is nothing to wait for.
+    /// Whether every source has finished a first try, and one of them ever went well. Without sources there is nothing to
+    /// wait for.
     ///
     /// # Errors
     /// What is missing, as a sentence.
@@ -211,9 +208,6 @@ impl Snapshot {
         }
         if let Some(source) = self.sources.iter().find(|source| !source.tried) {
             return Err(format!("the first poll of {} is not finished", source.name));
-        }
-        if let Some(source) = self.sources.iter().find(|source| source.catching_up) {
-            return Err(format!("what was read of {} is being brought up to date", source.name));
         }
         if self.sources.is_empty() || self.sources.iter().any(|source| source.last_success.is_some()) {
             return Ok(());
@@ -360,8 +354,6 @@ mod tests {
         assert!(ready(&[]).is_ok());
         assert!(ready(&[status("kubernetes"), good.clone()]).unwrap_err().contains("kubernetes"));
         assert!(ready(std::slice::from_ref(&failed)).is_err());
-        let behind = SourceStatus { catching_up: true, ..good.clone() };
-        assert!(ready(&[good.clone(), behind]).unwrap_err().contains("up to date"));
         assert!(ready(&[failed.clone(), good]).is_ok());
         assert!(ready(&[failed, once_good]).is_ok());
         let untried = status("kubernetes");

@@ -85,12 +85,6 @@ pub trait Source: Send {
         Followed::Nothing
     }
 
-    /// Whether what it read came from a cache, and what has happened since may still be on its way.
-    fn is_catching_up(&self, now: Instant) -> bool {
-        let _ = now;
-        false
-    }
-
     /// Ends what is under way in it, from another thread and for good.
     fn stopper(&self) -> Option<Stopper> {
         None

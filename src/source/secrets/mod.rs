@@ -333,7 +333,6 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
-                stream.accepted = Instant::now();
                 let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
                 let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
                 if let Some(stream) = self.stream_mut(number).filter(|_| !named) {
@@ -352,11 +351,6 @@ impl Source for SecretsSource {
             StreamNews::Line(line) => self.line(number, &line),
             StreamNews::Failed(error) => self.failed(number, &error),
         }
-    }
-
-    fn is_catching_up(&self, now: Instant) -> bool {
-        let of_namespaces = self.namespaces.as_ref().map(|namespaces| &namespaces.stream);
-        self.streams.iter().chain(of_namespaces).any(|stream| stream.is_catching_up(now))
     }
 
     fn stopper(&self) -> Option<Stopper> {

@@ -10,10 +10,6 @@ const SHORT: Duration = Duration::from_secs(10);
 /// The first pause before a watch is opened again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// What happened between a list from the cache and the watch that follows it is sent as soon as the watch is accepted. Nothing
-/// says where that ends, but a moment later it is here.
-const CAUGHT_UP: Duration = Duration::from_millis(300);
-
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -57,8 +53,6 @@ pub(super) struct Stream {
     /// It was told that this one may not be watched.
     pub(super) told_denied: bool,
     opened: Instant,
-    /// When the server accepted the last watch.
-    pub(super) accepted: Instant,
     short_lives: u32,
 }
 
@@ -77,7 +71,6 @@ impl Stream {
             cancelled: Arc::default(),
             told_denied: false,
             opened: Instant::now(),
-            accepted: Instant::now(),
             short_lives: 0,
         }
     }
@@ -97,16 +90,6 @@ impl Stream {
         if known.zip(told).is_none_or(|(known, told)| known < told) {
             self.position = resource_version;
         }
-    }
-
-    /// Its list came from a cache, and the watch has not brought it up to date yet.
-    pub(super) fn is_catching_up(&self, now: Instant) -> bool {
-        self.from_cache
-            && match self.state {
-                State::Open => now.saturating_duration_since(self.accepted) < CAUGHT_UP,
-                State::Opening | State::Paused { .. } => true,
-                State::Idle | State::Polled | State::Denied => self.wants_list,
-            }
     }
 
     /// A new opening: its number, and its flag.
@@ -177,25 +160,6 @@ mod tests {
             positions.push(stream.position.clone());
         }
         assert_eq!(positions, ["9", "10", "10", "", "x", "7"], "only numbers have an order");
-    }
-
-    #[test]
-    fn a_list_from_a_cache_is_caught_up_with_a_moment_after_its_watch_was_accepted() {
-        let now = Instant::now();
-        let mut stream = Stream::new(0, 0, String::new());
-        let mut catching_up = |from_cache, state, later| {
-            stream.start_from("5".to_owned(), from_cache);
-            (stream.state, stream.accepted) = (state, now);
-            stream.is_catching_up(now + later)
-        };
-        assert!(catching_up(true, State::Opening, CAUGHT_UP * 9));
-        assert!(catching_up(true, State::Open, CAUGHT_UP / 2));
-        assert!(!catching_up(true, State::Open, CAUGHT_UP));
-        assert!(!catching_up(true, State::Denied, Duration::ZERO), "there is nothing to wait for");
-        assert!(!catching_up(false, State::Opening, Duration::ZERO), "it is as new as can be");
-        stream.start_from("5".to_owned(), true);
-        stream.wants_list = true;
-        assert!(stream.is_catching_up(now), "it will be listed from etcd");
     }
 
     #[test]

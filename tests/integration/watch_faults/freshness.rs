@@ -47,24 +47,6 @@ fn the_first_list_is_cached_and_the_next_not_older_than_what_was_seen() {
 }
 
 #[test]
-fn whoever_is_ready_shows_what_happened_since_the_cached_list() {
-    let scene = Scene::new();
-    scene.watches(|_, _| Answer::chunked(200, &[&put("b", 20)]));
-    let mut exporter = scene.exporter("");
-    exporter.wait_until_ready();
-    assert_eq!(shown(&exporter.metrics()), state(&[("a", 5), ("b", 20)]));
-}
-
-#[test]
-fn a_watch_that_is_never_answered_does_not_keep_it_from_being_ready() {
-    let scene = Scene::new();
-    scene.watches(|_, _| Answer::silence());
-    let mut exporter = scene.exporter("");
-    exporter.wait_until_ready();
-    assert_eq!(shown(&exporter.metrics()), state(&[("a", 5)]));
-}
-
-#[test]
 fn without_watches_every_list_is_the_newest() {
     let scene = Scene::new();
     let _exporter = scene.exporter("polling_interval: 300ms\nwatch: false\n");
