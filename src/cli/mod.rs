@@ -2,18 +2,25 @@
 //!
 //! One dash or two, `-flag value` or `-flag=value`, switches also as `-flag=false`, the last one wins, `--` ends the flags.
 //! pico-args knows neither the single dash nor the last one, so the arguments are put in its form first.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `command` | the commands, their flags and their usage |
+//! | `sorted` | the arguments by the rules of Go's `flag` package |
+//! | `usage_error` | why a command line is refused |
 
 mod command;
+mod sorted;
+mod usage_error;
 
 pub use command::Command;
+pub use usage_error::UsageError;
 
 use crate::config::parse_duration;
 use crate::log::{self, LevelFilter};
 use crate::observation::LoginName;
-use command::commands_with;
-use std::collections::BTreeMap;
+use sorted::Sorted;
 use std::ffi::OsString;
-use std::fmt;
 use std::time::Duration;
 
 /// What the process was asked to do.
@@ -86,97 +93,8 @@ pub enum Format {
     Csv,
 }
 
-/// Why the arguments cannot be understood, in the words of Go's `flag` package where it has some.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UsageError {
-    /// An argument that is no UTF-8 text, from 1.
-    NotUtf8 {
-        /// Its position.
-        position: usize,
-    },
-    /// `-`, `---x` or `-=x`.
-    BadSyntax(String),
-    /// A flag that nothing knows.
-    Unknown(String),
-    /// A flag at the end that wants a value.
-    NeedsArgument(&'static str),
-    /// A value that its flag does not take.
-    InvalidValue {
-        /// Without its dash.
-        flag: &'static str,
-        /// The value.
-        value: String,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// An argument that is no flag, where there is none to be.
-    Unexpected(String),
-    /// A flag of another command.
-    OtherCommand {
-        /// Without its dash.
-        flag: &'static str,
-        /// What was to be done.
-        command: Command,
-    },
-    /// `explain` has to be told one Secret.
-    NeedsSecret,
-    /// `renew` without `-dry-run`.
-    NeedsDryRun,
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Go's %q: the quotes and whatever could steer a terminal are escaped.
-        match self {
-            Self::NotUtf8 { position } => write!(f, "argument {position} is not UTF-8 text"),
-            Self::BadSyntax(argument) => write!(f, "bad flag syntax: {}", argument.escape_debug()),
-            Self::Unknown(name) => write!(f, "flag provided but not defined: -{}", name.escape_debug()),
-            Self::NeedsArgument(flag) => write!(f, "flag needs an argument: -{flag}"),
-            Self::InvalidValue { flag, value, expected } => {
-                write!(f, "invalid value {value:?} for flag -{flag}: expected {expected}")
-            }
-            Self::Unexpected(argument) => write!(f, "unexpected argument {argument:?}"),
-            Self::OtherCommand { flag, command: Command::Run } => {
-                write!(f, "flag -{flag} belongs to a command: {}", commands_with(flag).join(", "))
-            }
-            Self::OtherCommand { flag, command } => write!(f, "flag -{flag} does not belong to {}", command.name()),
-            Self::NeedsDryRun => {
-                f.write_str("only the running exporter renews; `renew -dry-run` shows what it would do")
-            }
-            Self::NeedsSecret => f.write_str("explain needs the namespace and name of one Secret: NAMESPACE/NAME"),
-        }
-    }
-}
-
-impl std::error::Error for UsageError {}
-
-/// What `-level` takes.
-const LEVELS: &str = "trace, debug, info, warn, error or off";
-
-/// What `-log-format` takes.
-const LOG_FORMATS: &str = "text or json";
-
-/// Flags with a value.
-const VALUES: [&str; 7] = ["config", "once", "level", "log-format", "expiring-within", "output", "login"];
-
-/// Flags that are there or not.
-const SWITCHES: [&str; 5] = ["check-config", "dry-run", "version", "help", "h"];
-
-/// What `-expiring-within` takes.
-const DURATION: &str = "a time such as 12h or 7d";
-
 /// `-expiring-within` unless said.
 const A_WEEK: Duration = Duration::from_secs(7 * 86_400);
-
-/// The arguments, sorted.
-struct Sorted {
-    command: Command,
-    /// Each flag with the last of its values, checked. A switch that is on has an empty value, one that is off is not there.
-    last: BTreeMap<&'static str, String>,
-    /// What is no flag, but for the command.
-    operands: Vec<String>,
-    help: bool,
-}
 
 /// Reads the arguments, the program's own name not among them. They are read in their order: a `-help` before a mistake
 /// is answered, after it the mistake is. Flags may stand before and behind what is none.
@@ -184,7 +102,7 @@ struct Sorted {
 /// # Errors
 /// The first thing that is not understood, and the command that it was said to.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, (UsageError, Command)> {
-    let mut sorted = Sorted { command: Command::Run, last: BTreeMap::new(), operands: Vec::new(), help: false };
+    let mut sorted = Sorted::new();
     let result = sorted.sort(arguments).and_then(|()| sorted.invocation());
     result.map_err(|error| (error, sorted.command))
 }
@@ -195,7 +113,7 @@ impl Sorted {
         if self.help {
             return Ok(Invocation::Help(*command));
         }
-        let mut arguments = pico_args::Arguments::from_vec(in_long_form(last));
+        let mut arguments = pico_args::Arguments::from_vec(self.in_long_form());
         // Nothing is left to go wrong here; should it, the flag is refused and not passed over.
         let refused = |flag: &'static str, expected: &'static str| {
             let value = last.get(flag).cloned().unwrap_or_default();
@@ -262,75 +180,6 @@ impl Sorted {
             }),
         }
     }
-
-    fn operand(&mut self, argument: String) -> Result<(), UsageError> {
-        if self.command != Command::Run {
-            self.operands.push(argument);
-            return Ok(());
-        }
-        self.command = Command::named(&argument).ok_or(UsageError::Unexpected(argument))?;
-        Ok(())
-    }
-
-    /// Ends at the first `-help`.
-    fn sort(&mut self, arguments: impl IntoIterator<Item = OsString>) -> Result<(), UsageError> {
-        let mut arguments = arguments
-            .into_iter()
-            .enumerate()
-            .map(|(index, argument)| argument.into_string().map_err(|_| UsageError::NotUtf8 { position: index + 1 }));
-        while let Some(argument) = arguments.next().transpose()? {
-            if argument == "--" {
-                return arguments.try_for_each(|argument| self.operand(argument?));
-            }
-            let Some(flag) =
-                argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).filter(|_| argument != "-")
-            else {
-                self.operand(argument)?;
-                continue;
-            };
-            if flag.is_empty() || flag.starts_with(['-', '=']) {
-                return Err(UsageError::BadSyntax(argument));
-            }
-            let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-            if let Some(flag) = VALUES.into_iter().find(|known| *known == name) {
-                let value = match value {
-                    Some(value) => value.to_owned(),
-                    None => arguments.next().transpose()?.ok_or(UsageError::NeedsArgument(flag))?,
-                };
-                check(flag, &value)?;
-                self.last.insert(flag, value);
-            } else if let Some(flag) = SWITCHES.into_iter().find(|known| *known == name) {
-                let on = value.map_or(Some(true), boolean);
-                match on {
-                    Some(true) if matches!(flag, "help" | "h") => {
-                        self.help = true;
-                        return Ok(());
-                    }
-                    Some(true) => self.last.insert(flag, String::new()),
-                    Some(false) => self.last.remove(flag),
-                    None => {
-                        let value = value.unwrap_or_default().to_owned();
-                        return Err(UsageError::InvalidValue { flag, value, expected: "true or false" });
-                    }
-                };
-            } else {
-                return Err(UsageError::Unknown(name.to_owned()));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn check(flag: &'static str, value: &str) -> Result<(), UsageError> {
-    let (good, expected) = match flag {
-        "level" => (level(value).is_some(), LEVELS),
-        "log-format" => (log_format(value).is_some(), LOG_FORMATS),
-        "expiring-within" => (parse_duration(value).is_ok(), DURATION),
-        "output" => (format(value).is_some(), "table, json or csv"),
-        "login" => (LoginName::parse(value).is_some(), "a login with its role, such as vault-dev/dev-role"),
-        _ => (!value.is_empty(), "a path"),
-    };
-    if good { Ok(()) } else { Err(UsageError::InvalidValue { flag, value: value.to_owned(), expected }) }
 }
 
 fn format(text: &str) -> Option<Format> {
@@ -342,29 +191,10 @@ fn format(text: &str) -> Option<Format> {
     }
 }
 
-/// The flags as pico-args wants them: two dashes, each once, the value apart (after `=` it would lose its quotes). The
-/// path comes first: it is the one value that can look like a flag, and is taken away with its flag before others are
-/// searched.
-fn in_long_form(last: &BTreeMap<&'static str, String>) -> Vec<OsString> {
-    let values =
-        VALUES.iter().filter_map(|flag| last.get(flag).map(|value| [format!("--{flag}"), value.clone()])).flatten();
-    let switches = SWITCHES.iter().filter(|flag| last.contains_key(*flag)).map(|flag| format!("--{flag}"));
-    values.chain(switches).map(OsString::from).collect()
-}
-
 fn log_format(text: &str) -> Option<log::Format> {
     match text {
         "text" => Some(log::Format::Text),
         "json" => Some(log::Format::Json),
-        _ => None,
-    }
-}
-
-/// As Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
 }
