@@ -152,6 +152,12 @@ impl OwnMetrics {
         self.renewals.publish(renewals);
     }
 
+    /// What is shown of the renewals.
+    #[must_use]
+    pub fn renewals(&self) -> Arc<Vec<RenewalStatus>> {
+        self.renewals.load()
+    }
+
     /// Appends the families in text format. What cannot be encoded (an empty family) is left out.
     pub(super) fn encode(&self, text: &mut String) {
         self.encode_those(text, |_| true);

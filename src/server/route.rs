@@ -26,7 +26,7 @@ pub(super) struct Page {
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What stands behind a `?` is for the status page; elsewhere it is passed over.
-pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, logins: &LoginBoard, front: Front) -> Answer {
+pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, logins: &LoginBoard, front: Front<'_>) -> Answer {
     if !matches!(method, Method::Get | Method::Head) {
         let body = "only GET and HEAD are answered here\n".to_owned();
         return Answer::Page(Page { status: 405, content_type: TEXT, headers: &[("Allow", "GET, HEAD")], body });
@@ -45,7 +45,7 @@ pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, logins: &Lo
             status: 200,
             content_type: "text/html; charset=utf-8",
             headers: pages::HEADERS,
-            body: pages::status_page(snapshot, logins, query, front.version, front.now),
+            body: pages::page_of(snapshot, logins, query, front),
         }),
         "/" => text(404, "the status page is switched off (status_page: false); the metrics are at /metrics"),
         _ => text(404, "there are /metrics, /healthz, /readyz and /"),
@@ -58,7 +58,7 @@ mod tests {
     use crate::snapshot::SourceStatus;
     use crate::time::UnixSeconds;
 
-    const FRONT: Front = Front { version: "1", is_on: true, now: UnixSeconds(0) };
+    const FRONT: Front<'_> = Front { version: "1", is_on: true, now: UnixSeconds(0), renewals: &[] };
 
     fn status(method: Method, url: &str) -> u16 {
         let untried = SourceStatus::untried("kubernetes");

@@ -14,18 +14,19 @@ use std::fmt::{Result, Write as _};
 const MOST_SCOPES: usize = 20;
 
 /// Name, moment, and at once whatever cannot be read now.
-pub(super) fn header(page: &mut String, snapshot: &Snapshot, query: &Query, front: Front) -> Result {
+pub(super) fn header(page: &mut String, snapshot: &Snapshot, query: &Query, front: Front<'_>) -> Result {
     writeln!(
         page,
         r##"<header>
 <h1>jwt-exporter</h1>
 <p>As of <time datetime="{now}">{words}</time>. <a href="{again}">Refresh</a></p>
 <nav aria-label="On this page">
-<ul><li><a href="#tokens">Tokens</a></li><li><a href="#errors">Errors</a></li><li><a href="#sources">Sources</a></li></ul>
+<ul><li><a href="#tokens">Tokens</a></li>{renewals}<li><a href="#errors">Errors</a></li><li><a href="#sources">Sources</a></li></ul>
 </nav>"##,
         now = front.now,
         words = date(front.now),
         again = text(&query.address()),
+        renewals = if front.renewals.is_empty() { "" } else { "<li><a href=\"#renewals\">Renewals</a></li>" },
     )?;
     for source in snapshot.sources().iter().filter(|source| !source.up) {
         page.push_str("<p class=\"notice\"><strong>");
@@ -175,7 +176,7 @@ fn state(page: &mut String, source: &SourceStatus) {
 }
 
 /// What this is, and where programs look.
-pub(super) fn footer(page: &mut String, front: Front) -> Result {
+pub(super) fn footer(page: &mut String, front: Front<'_>) -> Result {
     writeln!(
         page,
         r#"<footer>

@@ -2,17 +2,18 @@
 //!
 //! It is one HTML document without a script, made anew at each request from the snapshot, and bounded: it holds one page of the
 //! rows, whatever there is. What it shows of a token are its labels, as `/metrics` has them, and its dates; so what is hidden there
-//! is hidden here. `query` reads the address, `kind` and `selection` say what belongs on the page, `tokens` and `around` write it
+//! is hidden here. `query` reads the address, `kind` and `selection` say what belongs on the page, `tokens`, `renewals` and `around` write it
 //! down, `html` makes texts from outside harmless.
 
 mod around;
 mod html;
 mod kind;
 mod query;
+mod renewals;
 mod selection;
 mod tokens;
 
-use crate::metrics::LoginBoard;
+use crate::metrics::{LoginBoard, RenewalStatus};
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use html::text;
@@ -22,13 +23,15 @@ use std::fmt::Write as _;
 
 /// What a page is made from besides the snapshot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Front {
+pub(super) struct Front<'a> {
     /// Of this program.
     pub(super) version: &'static str,
     /// Whether there is a page at all.
     pub(super) is_on: bool,
     /// The moment of the request.
     pub(super) now: UnixSeconds,
+    /// The tokens that are renewed.
+    pub(super) renewals: &'a [RenewalStatus],
 }
 
 /// Nothing on the page comes from elsewhere, and nothing is executed; the hash is that of `style.css` (CSP Level 3). Names of people
@@ -54,7 +57,11 @@ pub fn status_page(
     version: &'static str,
     now: UnixSeconds,
 ) -> String {
-    let front = Front { version, is_on: true, now };
+    page_of(snapshot, board, query, Front { version, is_on: true, now, renewals: &[] })
+}
+
+/// The same, with what else there is.
+pub(super) fn page_of(snapshot: &Snapshot, board: &LoginBoard, query: &str, front: Front<'_>) -> String {
     let query = Query::parse(query);
     let selection = Selection::new(snapshot, board, &query, front.now);
     let mut page = String::with_capacity(16 * 1024);
@@ -68,7 +75,7 @@ fn write_page(
     snapshot: &Snapshot,
     query: &Query,
     selection: &Selection<'_>,
-    front: Front,
+    front: Front<'_>,
 ) -> std::fmt::Result {
     write!(
         page,
@@ -90,6 +97,7 @@ fn write_page(
     page.push_str("<main>\n");
     around::totals(page, query, selection)?;
     tokens::section(page, query, selection, front.now)?;
+    renewals::section(page, front.renewals, front.now)?;
     around::errors(page, query, selection)?;
     around::sources(page, snapshot, front.now)?;
     page.push_str("</main>\n");
