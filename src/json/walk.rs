@@ -54,11 +54,13 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    #[inline(always)]
     fn here(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// The next byte that is no white space; the walk stands before it.
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         loop {
             match self.here() {
