@@ -89,6 +89,19 @@ pub fn members<'a>(object: &'a str, mut each: impl FnMut(Cow<'a, str>, &'a str))
     walk::members(object, &mut each)
 }
 
+/// The same, but goes into the member of the name `inside`, which must be an object, and calls `each_inside` with what is in it.
+///
+/// # Errors
+/// As [`members`].
+pub fn members_inside<'a>(
+    object: &'a str,
+    inside: &str,
+    mut each_inside: impl FnMut(Cow<'a, str>, &'a str),
+    mut each: impl FnMut(Cow<'a, str>, &'a str),
+) -> Result<(), JsonFault> {
+    walk::members_inside(object, inside, &mut each_inside, &mut each)
+}
+
 /// Calls `each` with every element of a JSON array, as it is written.
 ///
 /// # Errors

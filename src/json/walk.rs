@@ -14,20 +14,34 @@ pub(super) type EachElement<'e, 'a> = &'e mut dyn FnMut(&'a str);
 
 pub(super) fn members<'a>(object: &'a str, each: EachMember<'_, 'a>) -> Result<(), JsonFault> {
     let mut walk = Walk { text: object, at: 0 };
-    walk.open(b'{')?;
-    if walk.next() == Some(b'}') {
-        walk.at += 1;
-    } else {
-        loop {
-            let name = walk.string()?;
-            let name = string(name).ok_or_else(|| walk.fault())?;
-            walk.take(b':')?;
+    walk.object(&mut |walk, name| {
+        each(name, walk.value()?);
+        Ok(())
+    })?;
+    walk.end()
+}
+
+pub(super) fn members_inside<'a>(
+    object: &'a str,
+    inside: &str,
+    each_inside: EachMember<'_, 'a>,
+    each: EachMember<'_, 'a>,
+) -> Result<(), JsonFault> {
+    let mut walk = Walk { text: object, at: 0 };
+    walk.object(&mut |walk, name| {
+        if name != inside {
             each(name, walk.value()?);
-            if !walk.comma_or(b'}')? {
-                break;
-            }
+            return Ok(());
         }
-    }
+        if walk.next() != Some(b'{') {
+            walk.value()?;
+            return Err(JsonFault::OtherShape);
+        }
+        walk.object(&mut |walk, name| {
+            each_inside(name, walk.value()?);
+            Ok(())
+        })
+    })?;
     walk.end()
 }
 
@@ -54,11 +68,13 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    #[inline(always)]
     fn here(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// The next byte that is no white space; the walk stands before it.
+    #[inline(always)]
     fn next(&mut self) -> Option<u8> {
         loop {
             match self.here() {
@@ -75,7 +91,7 @@ impl<'a> Walk<'a> {
         JsonFault::Syntax { column: (self.at + 1).min(self.text.len()).saturating_sub(line) }
     }
 
-    /// Goes into an object or array. What is JSON of another kind has another fault than what is none.
+    /// Goes into an object or array. What is whole and JSON of another kind has another fault than what is none.
     fn open(&mut self, bracket: u8) -> Result<(), JsonFault> {
         if self.next() == Some(bracket) {
             self.at += 1;
@@ -84,6 +100,27 @@ impl<'a> Walk<'a> {
         self.value()?;
         self.end()?;
         Err(JsonFault::OtherShape)
+    }
+
+    /// Goes through an object. Each member's name is told where its value begins; whoever is told goes past it.
+    fn object(
+        &mut self,
+        each: &mut dyn FnMut(&mut Self, Cow<'a, str>) -> Result<(), JsonFault>,
+    ) -> Result<(), JsonFault> {
+        self.open(b'{')?;
+        if self.next() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let name = self.string()?;
+            let name = string(name).ok_or_else(|| self.fault())?;
+            self.take(b':')?;
+            each(self, name)?;
+            if !self.comma_or(b'}')? {
+                return Ok(());
+            }
+        }
     }
 
     fn end(&mut self) -> Result<(), JsonFault> {
@@ -299,6 +336,27 @@ mod tests {
         ] {
             assert_eq!(members(text, &mut |_, _| ()), Err(JsonFault::Syntax { column }), "{text}");
         }
+    }
+
+    #[test]
+    fn one_member_is_gone_into() {
+        let walk = |text: &str| {
+            let mut seen = Vec::new();
+            let seen_twice = std::cell::RefCell::new(&mut seen);
+            let end = members_inside(
+                text,
+                "m",
+                &mut |name, value| seen_twice.borrow_mut().push(format!("m/{name}={value}")),
+                &mut |name, value| seen_twice.borrow_mut().push(format!("{name}={value}")),
+            );
+            end.map(|()| seen.join(" "))
+        };
+        assert_eq!(walk(r#"{"a":1,"m":{"b":[2],"m":{}} ,"c":{"m":3}}"#).unwrap(), r#"a=1 m/b=[2] m/m={} c={"m":3}"#);
+        assert_eq!(walk(r#"{"m":{}}"#).unwrap(), "");
+        assert_eq!(walk(r#" {"m":[],"a":1}"#), Err(JsonFault::OtherShape));
+        assert_eq!(walk(r#"{"m":null}"#), Err(JsonFault::OtherShape));
+        assert_eq!(walk(r#"{"m":{"b":1}"#), Err(JsonFault::Syntax { column: 12 }));
+        assert_eq!(walk(r#"{"m":{"b":1]}"#), Err(JsonFault::Syntax { column: 12 }));
     }
 
     #[test]
