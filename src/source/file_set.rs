@@ -190,6 +190,21 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
 
     #[test]
+    fn of_too_many_files_the_first_are_kept_in_whatever_order_they_come() {
+        let path = |number: usize| PathBuf::from(format!("/{number:08}"));
+        let upwards: Vec<usize> = (0..MAX_FILES + 2).collect();
+        let downwards: Vec<usize> = upwards.iter().rev().copied().collect();
+        for order in [upwards, downwards] {
+            let mut listing = Listing::default();
+            let left_out = order.iter().filter(|number| !listing.take(path(**number), 0, false)).count();
+            assert_eq!((left_out, listing.files.len()), (2, MAX_FILES));
+            assert_eq!(listing.files.last_key_value().unwrap().0, &path(MAX_FILES - 1));
+            assert!(listing.take(path(MAX_FILES - 1), 1, true), "it is there already");
+            assert_eq!(listing.files[&path(MAX_FILES - 1)], Origin { is_named: true, globs: vec![0, 1] });
+        }
+    }
+
+    #[test]
     fn a_name_is_shown_as_it_is_or_with_a_hash() {
         for plain in ["/a b/ü\n", "/x/eyJ.json", ""] {
             assert_eq!(shown_name(Path::new(plain)), plain);
