@@ -5,7 +5,7 @@ use super::claim::Claim;
 use super::course::{Course, Next};
 use super::credentials::Values;
 use super::errand::LOOK_SECRET;
-use super::errand::LoginsOf;
+use super::means::LoginsOf;
 use super::plan::{Clusters, CredentialsPlan, Renewal, TargetPlan};
 use super::reason::Failure;
 use super::request::{method_name, prepare};

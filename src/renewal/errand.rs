@@ -4,24 +4,20 @@
 //! once when what the sources saw of it has changed, and always directly before a claim. So a token that somebody else renewed
 //! is not renewed again, and one that somebody broke does not wait for its old date.
 
-use super::admission::Admission;
 use super::attempt::{Claiming, Held, InHand, Issuer, Outcome, Target, Terms, attempt};
 use super::claim::Claim;
 use super::course::{Course, Next};
-use super::leaving::Leaving;
-use super::plan::{Clusters, Renewal, TargetPlan};
+use super::means::Means;
+use super::plan::{Renewal, TargetPlan};
 use super::reason::{Failure, Reason};
 use super::report;
-use super::request::{Endpoint, Environment};
+use super::request::Endpoint;
 use super::target::file::FileTarget;
 use super::target::secret::SecretTarget;
-use crate::metrics::{OwnMetrics, RenewalStatus};
-use crate::observation::LoginName;
-use crate::published::Published;
+use crate::metrics::RenewalStatus;
 use crate::redacted::Redacted;
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
-use crate::vault::Foresight;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,69 +33,8 @@ const LOOK_FILE: i64 = 20;
 const TICK: Duration = Duration::from_secs(1);
 /// A claim holds for the request's `timeout` and this much longer, for what is asked of the API server.
 const CLAIM_MARGIN: i64 = 90;
-/// The logins have so long to say whether a token would get in. What they ask for it takes a second, or hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// And so long once the program was told to stop.
-const LAST_PATIENCE: Duration = Duration::from_millis(400);
 
 const DEFECT: &str = "a defect of this program; please report the place above";
-
-/// Whether this process is the one that renews the tokens of a Secret, by its namespace and name: where Secrets are shared out
-/// among several processes.
-pub type Owns = dyn Fn(&str, &str) -> bool + Send + Sync;
-
-/// The logins that a new token has to pass in this place, whose annotation names these.
-pub type LoginsOf = dyn Fn(&TargetPlan, Option<&str>) -> Arc<[LoginName]> + Send + Sync;
-
-/// What renewals are made with.
-#[derive(Clone)]
-pub struct Means {
-    /// The API servers.
-    pub clusters: Clusters,
-    /// Where the metrics are.
-    pub own: OwnMetrics,
-    /// What the sources saw.
-    pub snapshot: Arc<Published<Snapshot>>,
-    /// Which Secrets are ours.
-    pub owns: Arc<Owns>,
-    /// Which logins a token has to pass.
-    pub logins: Arc<LoginsOf>,
-    /// Who knows whether it would; `None`: there are no logins.
-    pub foresight: Option<Foresight>,
-    /// The environment: proxies, `SSL_CERT_FILE`.
-    pub environment: Arc<Environment>,
-    /// Whether the program was told to stop.
-    pub leaving: Arc<Leaving>,
-}
-
-impl Means {
-    /// Every Secret is ours, and no token has to pass a login.
-    #[must_use]
-    pub fn new(clusters: Clusters, own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Self {
-        Self {
-            clusters,
-            own,
-            snapshot,
-            owns: Arc::new(|_, _| true),
-            logins: Arc::new(|_, _| Arc::default()),
-            foresight: None,
-            environment: Arc::new(|name| std::env::var(name).ok()),
-            leaving: Arc::default(),
-        }
-    }
-
-    /// What the logins of this place say of a token. Nothing is known of the token's issuer here: what counts is what the login's
-    /// server would say.
-    fn admission(&self, target: &TargetPlan, annotation: Option<&str>, token: &Redacted) -> Admission {
-        let names = (self.logins)(target, annotation);
-        let Some(foresight) = self.foresight.as_ref().filter(|_| !names.is_empty()) else {
-            return Admission::Granted;
-        };
-        let coming = foresight.ask(&names, token);
-        let answer = coming.and_then(|coming| self.leaving.wait_for(&coming, PATIENCE, LAST_PATIENCE).ok().flatten());
-        answer.map_or_else(Admission::no_answer, |foreseen| Admission::of(&foreseen, UnixSeconds::now()))
-    }
-}
 
 enum Order {
     Replace(Vec<Renewal>, Box<Means>),
@@ -393,7 +328,10 @@ fn holder() -> String {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::metrics::BuildInfo;
+    use crate::metrics::{BuildInfo, OwnMetrics};
+    use crate::published::Published;
+    use crate::renewal::means::Owns;
+    use crate::renewal::plan::Clusters;
 
     fn means(owns: bool) -> Means {
         let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();

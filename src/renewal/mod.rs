@@ -7,13 +7,13 @@
 //! | --- | --- |
 //! | `plan` | a renewal as it is configured |
 //! | `schedule`, `course` | when a token is due, and when it is tried again: no clock, no I/O |
-//! | `template` | texts with variables, escaped for the place where they stand |
+//! | `template`, `place` | texts with variables, escaped for the place where they stand |
 //! | `verdict` | whether a token may take the place of the old one |
 //! | `admission` | whether it would get in where it is meant to, by the `logins` of its place |
 //! | `claim` | how replicas keep out of each other's way |
 //! | `attempt` | one try: the decisions, over a target and an issuer |
 //! | `credentials`, `request`, `target` | what they are in the real world |
-//! | `errand` | the thread |
+//! | `errand`, `means` | the thread, and what it works with |
 //! | `leaving` | what becomes of a try when the program is told to stop |
 //! | `dry_run` | what would be done, and is not |
 //! | `wiped` | reading into memory that is wiped |
@@ -32,6 +32,8 @@ mod credentials;
 mod dry_run;
 mod errand;
 mod leaving;
+mod means;
+mod place;
 mod plan;
 mod reason;
 mod report;
@@ -47,10 +49,12 @@ mod wiped;
 pub use claim::ANNOTATION;
 pub use course::Policy;
 pub use dry_run::{DryRun, dry_run};
-pub use errand::{Errand, LoginsOf, Means, Owns};
+pub use errand::Errand;
 pub use leaving::Leaving;
+pub use means::{LoginsOf, Means, Owns};
+pub use place::Place;
 pub use plan::{Clusters, CredentialsPlan, Renewal, RequestPlan, TargetPlan};
 pub use reason::{Failure, Reason};
 pub use request::Environment;
 pub use schedule::BeforeExpiry;
-pub use template::{Place, RenderError, Template, TemplateError};
+pub use template::{RenderError, Template, TemplateError};
