@@ -8,6 +8,9 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
     // Of a header as every library writes it: `{"` in base64url. Shorter than this is nothing that could be used.
     const START: &[u8] = b"eyJ";
     const LEAST: usize = 20;
+    if text.len() < LEAST {
+        return Cow::Borrowed(text);
+    }
     let mut found = memchr::memmem::find_iter(text.as_bytes(), START).peekable();
     if found.peek().is_none() {
         return Cow::Borrowed(text);

@@ -58,7 +58,7 @@ impl Errand {
     /// Those of starting a thread.
     pub fn start(logins: Vec<Login>, means: Means) -> std::io::Result<Self> {
         let (orders, received) = mpsc::channel();
-        let mut desk = Desk::new(logins, means);
+        let mut desk = Desk::new(logins, means, false);
         std::thread::Builder::new().name("logins".to_owned()).spawn(move || desk.run(&received))?;
         Ok(Self { orders })
     }
@@ -80,7 +80,7 @@ impl Drop for Errand {
 /// returned too: location labels, login and role, verdict.
 #[must_use]
 pub fn look_once(logins: Vec<Login>, means: Means) -> Vec<(String, LoginName, Judged)> {
-    let mut desk = Desk::new(logins, means);
+    let mut desk = Desk::new(logins, means, true);
     desk.work();
     let judged = |case: &Case| Some((case.location.to_string(), case.name.clone(), case.judged()?.clone()));
     desk.cases.iter().filter_map(judged).collect()
@@ -106,12 +106,21 @@ struct Desk {
     changed: bool,
     /// When something was published last.
     published: Option<Instant>,
+    /// Somebody will read what each check came to.
+    explains: bool,
 }
 
 impl Desk {
-    fn new(logins: Vec<Login>, means: Means) -> Self {
-        let mut desk =
-            Self { means, mounted: Vec::new(), cases: Vec::new(), snapshot: None, changed: true, published: None };
+    fn new(logins: Vec<Login>, means: Means, explains: bool) -> Self {
+        let mut desk = Self {
+            means,
+            mounted: Vec::new(),
+            cases: Vec::new(),
+            snapshot: None,
+            changed: true,
+            published: None,
+            explains,
+        };
         desk.take(logins);
         desk
     }
@@ -176,9 +185,8 @@ impl Desk {
         loop {
             self.notice();
             let now = UnixSeconds::now();
-            for case in &mut self.cases {
-                self.changed |= case.is_stale();
-                case.assess(&mut self.mounted, now);
+            for beside in self.cases.chunk_by_mut(Case::is_beside) {
+                self.changed |= Case::assess_all(beside, &mut self.mounted, now, self.explains);
             }
             let next = self.next_due(now);
             // Of many reviews in a row, not each one makes a board of its own.
@@ -202,21 +210,25 @@ impl Desk {
         if self.snapshot.as_ref().is_some_and(|known| Arc::ptr_eq(known, &snapshot)) {
             return;
         }
+        let kept = || snapshot.kept().flat_map(|token| token.logins.iter().map(move |name| (token, name)));
+        let known = self.cases.iter().map(|case| (&case.location, &case.name, &case.text));
+        if kept().map(|(token, name)| (&token.location, name, &token.text)).eq(known) {
+            self.snapshot = Some(snapshot);
+            return;
+        }
         let mut before: HashMap<(Box<str>, LoginName), Case> = std::mem::take(&mut self.cases)
             .into_iter()
             .map(|case| ((case.location.clone(), case.name.clone()), case))
             .collect();
-        for token in snapshot.kept() {
-            for name in token.logins.iter() {
-                let known = before.remove(&(token.location.clone(), name.clone()));
-                let case = known.filter(|case| case.text == token.text).unwrap_or_else(|| {
-                    self.changed = true;
-                    let mut case = Case::new(&token.location, name, token.text.clone());
-                    case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
-                    case
-                });
-                self.cases.push(case);
-            }
+        for (token, name) in kept() {
+            let known = before.remove(&(token.location.clone(), name.clone()));
+            let case = known.filter(|case| case.text == token.text).unwrap_or_else(|| {
+                self.changed = true;
+                let mut case = Case::new(&token.location, name, token.text.clone());
+                case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
+                case
+            });
+            self.cases.push(case);
         }
         self.changed |= !before.is_empty();
         drop(before);
