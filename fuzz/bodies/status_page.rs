@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 const NOW: UnixSeconds = UnixSeconds(1_795_321_800);
 
-const TAGS: [&str; 39] = [
+const TAGS: [&str; 40] = [
     "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "p", "time", "nav", "ul", "li",
     "strong", "main", "section", "b", "form", "label", "input", "select", "option", "button", "table", "caption",
-    "thead", "tbody", "tr", "th", "td", "span", "bdi", "code", "details", "summary", "dl", "footer",
+    "thead", "tbody", "tr", "th", "td", "span", "bdi", "code", "details", "div", "summary", "dl", "footer",
 ];
 const MORE_TAGS: [&str; 3] = ["dt", "dd", "wbr"];
 const VOID: [&str; 3] = ["meta", "input", "wbr"];

@@ -51,13 +51,13 @@ pub enum Invocation {
     },
     /// `renew -dry-run`: what the renewals would do now.
     RenewDryRun(Flags),
-    /// `explain NAMESPACE/NAME`.
+    /// `explain NAMESPACE/NAME`, or `explain PATH`.
     Explain {
         /// As for the exporter.
         flags: Flags,
-        /// Of the Secret.
+        /// Of the Secret; empty for a file.
         namespace: String,
-        /// Of the Secret.
+        /// Of the Secret; of a file the path.
         name: String,
     },
 }
@@ -157,12 +157,20 @@ impl Sorted {
                 (None, _) => Err(UsageError::NeedsArgument("login")),
             },
             (Command::Inspect, files) => Ok(Invocation::Inspect(format, files.to_vec())),
-            (Command::Explain, [secret]) => match secret.split_once('/') {
-                Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-                    Ok(Invocation::Explain { flags, namespace: namespace.to_owned(), name: name.to_owned() })
+            (Command::Explain, [place]) => {
+                // No name of Kubernetes holds a slash.
+                let (namespace, name) = match place.split_once('/') {
+                    Some((namespace, name)) if name.is_empty() || name.contains('/') || is_folder(namespace) => {
+                        ("", &**place)
+                    }
+                    Some((namespace, name)) => (namespace, name),
+                    None => return Err(UsageError::NeedsSecret),
+                };
+                if place.ends_with('/') {
+                    return Err(UsageError::NeedsSecret);
                 }
-                _ => Err(UsageError::NeedsSecret),
-            },
+                Ok(Invocation::Explain { flags, namespace: namespace.to_owned(), name: name.to_owned() })
+            }
             (Command::Explain, []) => Err(UsageError::NeedsSecret),
             (Command::Renew, []) if dry_run => Ok(Invocation::RenewDryRun(flags)),
             (Command::Renew, []) => Err(UsageError::NeedsDryRun),
@@ -210,6 +218,11 @@ fn level(text: &str) -> Option<LevelFilter> {
         "off" => LevelFilter::Off,
         _ => return None,
     })
+}
+
+/// What stands before the first slash of a path, and is no namespace.
+fn is_folder(before: &str) -> bool {
+    matches!(before, "" | "." | ".." | "~")
 }
 
 #[cfg(test)]
@@ -342,8 +355,13 @@ mod tests {
         assert_eq!(read(&["inspect", "-config", "a"]), other("config", Command::Inspect));
         assert_eq!(read(&["check", "x"]), Err(UsageError::Unexpected("x".into())));
         assert_eq!(read(&["explain", "n/s", "x"]), Err(UsageError::Unexpected("x".into())));
-        for secret in [&["explain"][..], &["explain", "n"], &["explain", "/s"], &["explain", "n/"]] {
+        for secret in [&["explain"][..], &["explain", "n"], &["explain", "n/"], &["explain", "/"], &["explain", "./n/"]]
+        {
             assert_eq!(read(secret), Err(UsageError::NeedsSecret));
+        }
+        for path in ["/s", "./s", "../s", "~/s", "a/b/c", "/run/token"] {
+            let Ok(Invocation::Explain { namespace, name, .. }) = read(&["explain", path]) else { panic!("{path}") };
+            assert_eq!((&*namespace, &*name), ("", path));
         }
         assert!(matches!(read(&["inspect", "-output=csv"]), Err(UsageError::InvalidValue { .. })));
         assert!(matches!(read(&["check", "-expiring-within", "7"]), Err(UsageError::InvalidValue { .. })));

@@ -60,7 +60,9 @@ impl fmt::Display for UsageError {
             Self::NeedsDryRun => {
                 f.write_str("only the running exporter renews; `renew -dry-run` shows what it would do")
             }
-            Self::NeedsSecret => f.write_str("explain needs the namespace and name of one Secret: NAMESPACE/NAME"),
+            Self::NeedsSecret => f.write_str(
+                "explain needs the namespace and name of one Secret, NAMESPACE/NAME, or the path of one file: /PATH, ./PATH",
+            ),
         }
     }
 }

@@ -8,6 +8,9 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
     // Of a header as every library writes it: `{"` in base64url. Shorter than this is nothing that could be used.
     const START: &[u8] = b"eyJ";
     const LEAST: usize = 20;
+    if text.len() < LEAST {
+        return Cow::Borrowed(text);
+    }
     // By its letter that stands in few other words: a search for all three is prepared for longer than most labels last.
     let bytes = text.as_bytes();
     let starts = memchr::memchr_iter(b'J', bytes).filter_map(|at| at.checked_sub(START.len() - 1));

@@ -125,11 +125,11 @@ impl Snapshot {
         self.secrets.iter().map(|secret| secret.tokens.len()).sum::<usize>().saturating_sub(self.detailed)
     }
 
-    /// One with nothing in it but a token that somebody asks about.
+    /// One with nothing in it but tokens that somebody asks about.
     #[must_use]
-    pub fn of_kept(token: KeptToken) -> Self {
+    pub fn of_kept(tokens: Vec<KeptToken>) -> Self {
         let secret = SecretObservation {
-            kept: [token].into(),
+            kept: tokens.into(),
             ..SecretObservation::broken("", Vec::new(), &ExtraLabels::default())
         };
         Self { secrets: vec![Arc::new(secret)], ..Self::default() }

@@ -176,11 +176,12 @@ fn state(page: &mut String, source: &SourceStatus) {
 }
 
 /// What this is, and where programs look.
-pub(super) fn footer(page: &mut String, front: Front<'_>) -> Result {
+pub(super) fn footer(page: &mut String, selection: &Selection<'_>, front: Front<'_>) -> Result {
+    let verified = if selection.board.is_empty() { "not verified" } else { "verified for logins alone" };
     writeln!(
         page,
         r#"<footer>
-<p>jwt-exporter {}. For programs: <a href="metrics">metrics</a>, <a href="healthz">health</a>, <a href="readyz">readiness</a>. Signatures are not verified.</p>
+<p>jwt-exporter {}. For programs: <a href="metrics">metrics</a>, <a href="healthz">health</a>, <a href="readyz">readiness</a>. Signatures are {verified}.</p>
 </footer>"#,
         text(front.version),
     )

@@ -39,7 +39,7 @@ pub(super) struct Front<'a> {
 pub(super) const HEADERS: &[(&str, &str)] = &[
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-8s1fbf/6gLox5SLma1pVcvep6zb9vFDPIshwASEgt0E='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-Bwjp+qtGFgfvXbXzcUouM8SsFwN+24XHQndJ0mI+Pgs='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -101,7 +101,7 @@ fn write_page(
     around::errors(page, query, selection)?;
     around::sources(page, snapshot, front.now)?;
     page.push_str("</main>\n");
-    around::footer(page, front)?;
+    around::footer(page, selection, front)?;
     page.push_str("</body>\n</html>\n");
     Ok(())
 }

@@ -205,8 +205,7 @@ fn logins<'a>(page: &mut String, answers: impl Iterator<Item = LoginAnswer<'a>>,
         push_cut(page, &answer.name());
         page.push_str("</bdi>");
         if let Some((code, words)) = answer.verdict.reason() {
-            // The words are ours.
-            write!(page, " <span class=\"why\"><code>{code}</code> {words}</span>")?;
+            write!(page, " <span class=\"why\"><code>{code}</code> {}</span>", text(words))?;
         }
         let ends =
             answer.until().map(|at| ("until", at)).filter(|(_, at)| answer.verdict == Verdict::Accepted || *at > now);
