@@ -117,22 +117,23 @@ impl KubernetesMount {
 
     fn check_token(&self, steps: &mut Steps, role: &KubernetesRole, token: &Redacted) -> Result<Account, Ended> {
         let keys = &self.config.pem_keys;
-        let syntax = match (keys.is_empty(), self.server.is_openbao()) {
-            (false, _) => Syntax::StaticKeys,
-            (true, true) => Syntax::UnverifiedLenient,
-            (true, false) => Syntax::UnverifiedCompact,
-        };
+        let syntax = if keys.is_empty() { Syntax::Unverified } else { Syntax::StaticKeys };
         let token = shared::note_syntax(steps, SignedToken::read(token.expose(), syntax))?;
         let algorithm = token.algorithm;
         let taken = algorithm != Algorithm::EdDSA && (!algorithm.is_pss() || !self.server.is_openbao());
         let wants = if self.server.is_openbao() { "RS or ES 256, 384, 512" } else { "RS, ES or PS 256, 384, 512" };
         let verdict = if taken { OK } else { refused(Refusal::UnsupportedAlg) };
-        steps.note(Check::Algorithm, wants, algorithm.as_str(), verdict)?;
         if !keys.is_empty() {
-            steps.note(Check::Signature, "by one of pem_keys", algorithm.as_str(), token.verify(keys.iter()))?;
+            let verified = token.verify(keys.iter());
+            // Which of the two it was, the server does not tell.
+            if verified != OK && !taken {
+                steps.note(Check::Algorithm, wants, algorithm.as_str(), verdict)?;
+            }
+            steps.note(Check::Signature, "by one of pem_keys", algorithm.as_str(), verified)?;
         }
         let claims = shared::note_payload(steps, &token, Duplicates::Refuse)?;
         shared::note_names(steps, &claims, self.server)?;
+        steps.note(Check::Algorithm, wants, algorithm.as_str(), verdict)?;
         let registered = shared::note_registered(steps, &claims, self.server)?;
         shared::note_issuer(steps, &self.config.bound_issuer, &registered.issuer)?;
         let bound = if role.audience.is_empty() { &[][..] } else { std::slice::from_ref(&role.audience) };
