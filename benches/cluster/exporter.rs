@@ -15,6 +15,10 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Longer than any step of it takes, and short beside what is measured.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// What is waited for longer is asked for less often: two processors are shared with what is measured, and each question takes some of
+/// them. Two parts of a hundred are lost at most.
+const PAUSES_IN_WHAT_PASSED: u32 = 50;
+
 /// Who uses no processor for so long has nothing to do.
 const REST: Duration = Duration::from_millis(500);
 
@@ -102,7 +106,7 @@ impl Exporter {
         let begun = Instant::now();
         while !there() {
             assert!(begun.elapsed() < LIMIT, "{awaited}: not within {LIMIT:?}:\n{}", self.process.last_lines(40));
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(PAUSE.max(begun.elapsed() / PAUSES_IN_WHAT_PASSED));
         }
     }
 

@@ -12,6 +12,9 @@ pub(super) type EachMember<'e, 'a> = &'e mut dyn FnMut(Cow<'a, str>, &'a str);
 /// Told an element.
 pub(super) type EachElement<'e, 'a> = &'e mut dyn FnMut(&'a str);
 
+/// Told a member's name where its value begins, which it goes past.
+type AtMember<'e, 'a> = &'e mut dyn FnMut(&mut Walk<'a>, Cow<'a, str>) -> Result<(), JsonFault>;
+
 pub(super) fn members<'a>(object: &'a str, each: EachMember<'_, 'a>) -> Result<(), JsonFault> {
     let mut walk = Walk { text: object, at: 0 };
     walk.object(&mut |walk, name| {
@@ -102,11 +105,8 @@ impl<'a> Walk<'a> {
         Err(JsonFault::OtherShape)
     }
 
-    /// Goes through an object. Each member's name is told where its value begins; whoever is told goes past it.
-    fn object(
-        &mut self,
-        each: &mut dyn FnMut(&mut Self, Cow<'a, str>) -> Result<(), JsonFault>,
-    ) -> Result<(), JsonFault> {
+    /// Goes through an object.
+    fn object(&mut self, each: AtMember<'_, 'a>) -> Result<(), JsonFault> {
         self.open(b'{')?;
         if self.next() == Some(b'}') {
             self.at += 1;
