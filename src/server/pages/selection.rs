@@ -152,37 +152,87 @@ impl Needle {
     }
 
     fn is_in(&self, row: &Row<'_>, board: &LoginBoard, now: UnixSeconds) -> bool {
-        self.0.iter().all(|word| {
-            may_be_in_a_label(row, word) && row.labels().any(|(_, value)| holds(&value, word))
-                || row.errors().any(|(reason, detail)| holds(reason.as_str(), word) || holds(detail, word))
-                || row.token().is_some_and(|token| {
-                    token.series().flat_map(labels).any(|(_, value)| holds(&value, word))
-                })
-                || !board.is_empty() && board.at(row.place(), now).any(|answer| {
-                    let (code, words) = answer.verdict.reason().unwrap_or_default();
-                    holds(&answer.name(), word) || holds(code, word) || holds(words, word)
-                })
-                // A place as it is written elsewhere: namespace/name.
-                || word.contains('/')
-                    && holds(&format!("{}/{}", row.label("secret_namespace"), row.label("secret_name")), word)
-        })
+        if self.0.is_empty() {
+            return true;
+        }
+        // A row without a token has its place alone; that is short.
+        let text = row.token().map(|token| (token, is_plain(token.text())));
+        let in_labels = |word: &str| match text {
+            // Where nothing is escaped, a value that holds the word is in the whole text.
+            Some((token, true)) if !is_within(token.text(), word) => false,
+            Some((token, _)) => {
+                row.labels().chain(token.series().flat_map(labels)).any(|(_, value)| holds(&value, word))
+            }
+            None => row.labels().any(|(_, value)| holds(&value, word)),
+        };
+        let in_errors = |word| row.errors().any(|(reason, detail)| holds(reason.as_str(), word) || holds(detail, word));
+        let in_logins = |word| {
+            board.at(row.place(), now).any(|answer| {
+                let (code, words) = answer.verdict.reason().unwrap_or_default();
+                holds(&answer.name(), word) || holds(code, word) || holds(words, word)
+            })
+        };
+        // A place as it is written elsewhere: namespace/name.
+        let in_place = |word: &str| {
+            word.contains('/')
+                && holds(&format!("{}/{}", row.label("secret_namespace"), row.label("secret_name")), word)
+        };
+        self.0
+            .iter()
+            .all(|word| in_labels(word) || in_errors(word) || !board.is_empty() && in_logins(word) || in_place(word))
     }
-}
-
-/// Whether it is worth taking a token's labels apart: where nothing is escaped, a value that holds the word is in the whole text.
-fn may_be_in_a_label(row: &Row<'_>, word: &str) -> bool {
-    let Some(token) = row.token() else { return true };
-    let plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\');
-    [token.head(), token.tail()].into_iter().any(|text| !plain(text) || holds(text, word))
 }
 
 /// Whether a text, as it is shown, holds a word in lower case.
 fn holds(text: &str, word: &str) -> bool {
-    if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return escape(text).to_lowercase().contains(word);
-    }
+    let is_one_line = memchr::memchr(b'\n', text.as_bytes()).is_none();
+    if is_one_line && is_plain(text) { is_within(text, word) } else { escape(text).to_lowercase().contains(word) }
+}
+
+/// Whether a text is shown as it is written: visible ASCII, and no escape of the exposition. Eight bytes at a time: this is asked of
+/// everything that is kept.
+fn is_plain(text: &str) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = EACH << 7;
+    let bytes = text.as_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
+    // Of a byte below a blank the subtraction borrows; the highest bit is set in what is no ASCII. (Newlines stand between series.)
+    let odd = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        (word.wrapping_sub(EACH * 0x20) & !word | word) & HIGH != 0
+    };
+    memchr::memchr2(b'\\', 0x7f, bytes).is_none()
+        && words.iter().all(|word| !odd(word) || word.iter().all(is_harmless))
+        && rest.iter().all(is_harmless)
+}
+
+fn is_harmless(byte: &u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n')
+}
+
+/// Whether a word in lower case is in a text of ASCII, in whatever case.
+fn is_within(text: &str, word: &str) -> bool {
     let Some(first) = word.bytes().next() else { return true };
     let bytes = text.as_bytes();
     memchr::memchr2_iter(first, first.to_ascii_uppercase(), bytes)
         .any(|at| bytes.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_plain_if_each_of_its_bytes_is(text in "([ -~\n]{0,9}|\\PC|[\u{0}-\u{1f}\u{7f}-\u{ff}\\\\]){0,4}") {
+            let expected = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n') && byte != b'\\');
+            prop_assert_eq!(is_plain(&text), expected, "{:?}", text);
+        }
+
+        #[test]
+        fn a_word_is_found_where_it_is_shown(text in "[a-cA-C\n\u{1}é\\\\]{0,12}", word in "[a-cén\\\\]{1,3}") {
+            prop_assert_eq!(holds(&text, &word), escape(&text).to_lowercase().contains(&word), "{:?}", text);
+        }
+    }
 }
