@@ -38,18 +38,11 @@ fn set(url: &str, ca_pem: &str, environment: &Environment) -> Result<JwkSet, Fai
     read.map_err(|fault| Failure::unusable(format!("the key set at {}: {fault}", shown(url))))
 }
 
-/// OpenID Connect Discovery 1.0, section 4. The document has to name the very URL that it was asked for by.
 fn discovered(endpoint: &Endpoint, environment: &Environment) -> Result<JwkSet, Failure> {
     let url = format!("{}{WELL_KNOWN}", endpoint.url.strip_suffix('/').unwrap_or(&endpoint.url));
     let read = json(&document(&url, &endpoint.ca_pem, environment)?);
-    let text = |name: &str| read.as_ref()?.member(name)?.as_text();
-    if text("issuer") != Some(&endpoint.url) {
-        let message = format!("{}: the issuer in the document is not oidc_discovery_url, slash and all", shown(&url));
-        return Err(Failure::unusable(message));
-    }
-    let Some(keys) = text("jwks_uri") else {
-        return Err(Failure::unusable(format!("{}: the document names no jwks_uri", shown(&url))));
-    };
+    let keys = super::answers::keys_url(read.as_ref(), &endpoint.url)
+        .map_err(|fault| Failure::unusable(format!("{}: {fault}", shown(&url))))?;
     set(keys, &endpoint.ca_pem, environment)
 }
 

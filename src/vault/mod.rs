@@ -8,6 +8,7 @@
 //! | `keys` | key sets, from URLs that a mount's config names |
 //! | `mount` | a live mount: getting in, its config and its roles |
 //! | `review` | the cluster: TokenReviews, labels of namespaces |
+//! | `answers` | what servers say, once it is JSON |
 //! | `mounted` | one login: what is known of it, and when it has to be read again |
 //! | `case` | one token and one role |
 //! | `errand` | the thread |
@@ -16,6 +17,7 @@
 //! A token is sent to the TokenReview of the cluster that the configuration names, and nowhere else. What a server of ours
 //! cannot be asked again is kept as it was; its age is shown.
 
+pub mod answers;
 mod case;
 mod errand;
 mod fetch;

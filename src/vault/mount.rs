@@ -1,11 +1,12 @@
 //! A live mount, read with as few rights as can be: its config, the list of its roles, and each role.
 
+use super::answers;
 use super::fetch::{Ca, Environment, Failure, Server, json, read_token};
 use super::plan::{Entry, LivePlan};
 use crate::json::Value;
 use crate::kubernetes::Query;
 use crate::login::{
-    Flavour, JwtConfig, JwtMount, JwtRole, KubernetesConfig, KubernetesMount, KubernetesRole, Origin, SettingsError,
+    JwtConfig, JwtMount, JwtRole, KubernetesConfig, KubernetesMount, KubernetesRole, Origin, SettingsError,
 };
 use crate::redacted::Redacted;
 use std::collections::BTreeMap;
@@ -84,20 +85,10 @@ impl Reader<'_> {
     fn what_server(&self) -> Result<crate::login::Server, Failure> {
         let url = self.plan.address.join("/v1/sys/health");
         let (status, answer) = self.server.exchange(&url, &[], None, None)?;
-        let health = json(&answer).filter(|health| health.member("version").is_some());
-        let Some(health) = health else {
-            return Err(self.server.refused(&url, status, "expected the version of a Vault or OpenBao server"));
-        };
-        let version = health.member("version").and_then(Value::as_text).unwrap_or_default();
-        let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
-        let version = match (numbers.next(), numbers.next(), numbers.next()) {
-            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) => Some((major, minor, patch)),
-            _ => None,
-        };
-        // Only Vault says whether it is the enterprise edition; before it did, its versions began with 0 or 1.
-        let is_vault = health.member("enterprise").is_some() || version.is_some_and(|(major, ..)| major < 2);
-        let flavour = if is_vault { Flavour::Vault } else { Flavour::OpenBao };
-        Ok(crate::login::Server { flavour, version })
+        json(&answer)
+            .as_ref()
+            .and_then(answers::server_of)
+            .ok_or_else(|| self.server.refused(&url, status, "expected the version of a Vault or OpenBao server"))
     }
 
     fn roles<R>(&mut self, parse: &dyn Fn(&Value) -> Result<R, SettingsError>) -> Result<BTreeMap<String, R>, Failure> {
@@ -122,10 +113,7 @@ impl Reader<'_> {
 
     fn role_names(&mut self) -> Result<Vec<String>, Failure> {
         let Some(list) = self.get(&["role"], true)? else { return Ok(Vec::new()) };
-        let keys = match list.member("keys") {
-            Some(Value::List(keys)) => keys.as_slice(),
-            _ => &[],
-        };
+        let keys = answers::names_of(&list);
         if keys.len() > MOST_ROLES {
             let message = format!(
                 "{}: {} has more than {MOST_ROLES} roles; name those that count in `roles`",
@@ -133,7 +121,7 @@ impl Reader<'_> {
             );
             return Err(Failure::new("too_large", message));
         }
-        Ok(keys.iter().filter_map(Value::as_text).map(str::to_owned).collect())
+        Ok(keys.into_iter().map(str::to_owned).collect())
     }
 
     /// The field `data` of what is below the mount; `None` if there is nothing. After a 403 we log in again, once.

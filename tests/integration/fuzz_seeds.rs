@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "../../fuzz/bodies/answers.rs"]
+mod answers;
 #[path = "../../fuzz/bodies/configuration.rs"]
 mod configuration;
 #[path = "../../fuzz/bodies/keys.rs"]
@@ -28,7 +30,8 @@ mod token;
 type Run = fn(&[u8]) -> bool;
 
 /// Every target, by its name in `fuzz/`.
-const TARGETS: [(&str, Run); 9] = [
+const TARGETS: [(&str, Run); 10] = [
+    ("answers", answers::run),
     ("configuration", configuration::run),
     ("keys", keys::run),
     ("kubeconfig", kubeconfig::run),

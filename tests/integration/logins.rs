@@ -194,7 +194,7 @@ fn every_recorded_edge_is_predicted() {
         }
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
-    assert_eq!(cases.len(), 374);
+    assert_eq!(cases.len(), 645);
 }
 
 /// The two servers differ where the rules say so.

@@ -14,7 +14,7 @@ use super::certificates;
 use super::http::{self, find_header, gzip};
 use serde_json::{Value, json};
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex};
@@ -232,6 +232,15 @@ impl FakeApiServer {
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
         Self::start_with(free_listener(), Some(certificates::server_config(identity)), Box::new(script))
+    }
+
+    /// The same at `[::1]`, where the machine has it.
+    pub fn start_tls_v6(
+        identity: &certificates::Identity,
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap_or_else(|_| free_listener());
+        Self::start_with(listener, Some(certificates::server_config(identity)), Box::new(script))
     }
 
     fn start_with(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, script: Box<Script>) -> Self {

@@ -1,8 +1,11 @@
 //! Kubernetes mounts, on a real API server: what TokenReview says decides, and our own login needs a token of its own.
 
+use super::manifest;
 use super::{verdict, wait_for_verdict};
 use crate::support::api_client::Secret;
 use crate::support::exporter::Setup;
+use crate::support::fake_api_server::{Answer, FakeApiServer};
+use crate::support::kubeconfig::{Kubeconfig, several};
 use crate::support::openbao::OpenBao;
 use crate::support::real_parts::RealPart;
 use crate::support::unique_name;
@@ -166,4 +169,32 @@ fn nobody_is_asked_unless_the_configuration_says_so() {
     let asking = Setup::new(config("  review: ours\n")).kubeconfig(&plane.admin_kubeconfig()).start();
     let metrics = wait_for_verdict(&asking, place, "accepted");
     assert!(metrics.contains("resource=\"tokenreviews\",verb=\"create\"} 1"), "{metrics}");
+}
+
+/// The cluster of a mount need not be ours: a context of the kubeconfig names it, and it alone is asked.
+#[test]
+fn another_context_answers_the_review() {
+    let claims = json!({"aud": ["vault"], "iat": crate::support::token::now(), "exp": crate::support::token::now() + 1_000,
+        "kubernetes.io": {"namespace": "apps", "serviceaccount": {"name": "app", "uid": "u-1"}}});
+    let jwt = super::key::Key::new("a").sign(&claims);
+    let answer = |status: serde_json::Value| Answer::json(201, &json!({"kind": "TokenReview", "status": status}));
+    let status = json!({"authenticated": true, "audiences": ["vault"],
+        "user": {"username": "system:serviceaccount:apps:app", "uid": "u-1"}});
+    let elsewhere = FakeApiServer::start(move |_| answer(status.clone()));
+    let ours = FakeApiServer::start(|_| Answer::json(404, &json!({})));
+    let setup = Setup::new(
+        "kubernetes: false\nkubeconfig_path: kubeconfig\npolling_interval: 100ms\nmanifests: [secrets.yaml]\nlogins:\n\
+         - name: cluster\n  server: openbao\n  kubernetes:\n    config: {}\n    roles: {app: {bound_service_account_names: \
+         [app], bound_service_account_namespaces: [apps]}}\n  review: elsewhere\n",
+    );
+    let contexts = [("ours", &Kubeconfig::new(&ours.url())), ("elsewhere", &Kubeconfig::new(&elsewhere.url()))];
+    fs::write(setup.folder().join("kubeconfig"), several(&contexts)).unwrap();
+    fs::write(setup.folder().join("secrets.yaml"), manifest("s", "cluster/app", &jwt)).unwrap();
+    let exporter = setup.start();
+    wait_for_verdict(&exporter, ("s", "cluster", "app"), "accepted");
+    let requests = elsewhere.requests();
+    assert!(requests.iter().all(|request| request.path() == "/apis/authentication.k8s.io/v1/tokenreviews"));
+    let asked: serde_json::Value = serde_json::from_slice(&requests[0].body).unwrap();
+    assert_eq!(asked["spec"], json!({"token": jwt, "audiences": ["vault"]}));
+    assert!(ours.requests().is_empty(), "{:?}", ours.requests());
 }

@@ -15,7 +15,12 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const ROLES: usize = 24;
+/// Of each mount; `ROLES=500` outside of a gate.
+fn roles() -> usize {
+    std::env::var("ROLES").ok().and_then(|roles| roles.parse().ok()).unwrap_or(24)
+}
+
+/// Of each role.
 const TOKENS: usize = 12;
 
 /// xorshift64*, so that a seed tells everything.
@@ -45,24 +50,70 @@ impl Chance {
         let mut role = Map::new();
         role.insert("role_type".into(), "jwt".into());
         role.insert("user_claim".into(), self.one(&[json!("sub"), json!("sub"), json!("/user/id"), json!("email")]));
-        self.member(&mut role, "bound_audiences", &[json!(["api"]), json!("api, b"), json!(["api", "b"])]);
+        let audiences =
+            [json!(["api"]), json!("api, b"), json!(["api", "b"]), json!(" api "), json!([""]), json!(["API"])];
+        self.member(&mut role, "bound_audiences", &audiences);
         self.member(&mut role, "user_claim_json_pointer", &[json!(true)]);
         if self.below(3) == 0 {
             role.insert("bound_claims_type".into(), "glob".into());
-            self.member(&mut role, "bound_claims", &[json!({"team": "a*"}), json!({"/org/unit": ["x*y", "pay"]})]);
+            self.member(
+                &mut role,
+                "bound_claims",
+                &[
+                    json!({"team": "a*"}),
+                    json!({"/org/unit": ["x*y", "pay"]}),
+                    json!({"/org/groups/0": "*"}),
+                    json!({"groups": ["h*", "*"]}),
+                    json!({"level": "*"}),
+                ],
+            );
         } else {
-            let claims =
-                [json!({"team": ["a", "b"]}), json!({"level": 5}), json!({"/org/unit": "pay"}), json!({"flag": true})];
+            let claims = [
+                json!({"team": ["a", "b"]}),
+                json!({"level": 5}),
+                json!({"/org/unit": "pay"}),
+                json!({"flag": true}),
+                json!({"/a~1b/~0": "deep"}),
+                json!({"/org/groups/01": "g"}),
+                json!({"/list/-": 5}),
+                json!({"a/b": {"~": "deep"}}),
+                json!({"groups": []}),
+                json!({"list": [5, "5"]}),
+                json!({"/list/1": [4, 5]}),
+                json!({"aud": "api"}),
+                json!({"/aud": ["api"]}),
+                json!({"level": "5"}),
+                json!({"team": null}),
+                json!({"x.y": "dots"}),
+            ];
             self.member(&mut role, "bound_claims", &claims);
         }
         if self.below(4) == 0 {
-            self.member(&mut role, "groups_claim", &[json!("groups"), json!("/org/groups")]);
+            self.member(
+                &mut role,
+                "groups_claim",
+                &[json!("groups"), json!("/org/groups"), json!("aud"), json!("/list"), json!("team")],
+            );
         }
         if self.below(4) == 0 {
-            self.member(&mut role, "claim_mappings", &[json!({"team": "t"}), json!({"level": "l"})]);
+            self.member(
+                &mut role,
+                "claim_mappings",
+                &[
+                    json!({"team": "t"}),
+                    json!({"level": "l"}),
+                    json!({"aud": "a"}),
+                    json!({"/org/groups/0": "g", "nobody": "n"}),
+                    json!(["team=t"]),
+                ],
+            );
         }
         for leeway in ["expiration_leeway", "not_before_leeway", "clock_skew_leeway"] {
-            self.member(&mut role, leeway, &[json!(0), json!(-1), json!(100)]);
+            self.member(
+                &mut role,
+                leeway,
+                &[json!(0), json!(-1), json!(100), json!("1m40s"), json!("-1"), json!("1h")],
+            );
         }
         let bound = role.contains_key("bound_audiences") || role.contains_key("bound_claims");
         if !bound || self.below(4) == 0 {
@@ -90,7 +141,17 @@ impl Chance {
             json!("api"),
             &[json!(["x", "b"]), json!([]), json!(""), json!(7), json!("x")],
         );
-        let dates = [json!(now - 1_000), json!(now - 30), json!(0), json!("soon"), json!(now as f64 + 500.5)];
+        let dates = [
+            json!(1e30),
+            json!(-5),
+            json!(now * 1_000),
+            json!(0.5),
+            json!(now - 1_000),
+            json!(now - 30),
+            json!(0),
+            json!("soon"),
+            json!(now as f64 + 500.5),
+        ];
         mostly(self, &mut claims, "exp", json!(now + 1_000), &dates);
         mostly(self, &mut claims, "iat", json!(now - 20), &[json!(now + 30), json!(now + 2_000), json!(now - 5_000)]);
         self.member(&mut claims, "nbf", &[json!(now - 20), json!(now - 20), json!(now + 30), json!(now + 2_000)]);
@@ -107,8 +168,13 @@ impl Chance {
         mostly(self, &mut claims, "groups", json!(["g", "h"]), &[json!("g"), json!(["g", 3]), json!(4)]);
         mostly(self, &mut claims, "email", json!("e@x"), &[json!(1)]);
         mostly(self, &mut claims, "user", json!({"id": "u"}), &[json!({"id": 1}), json!("u")]);
+        mostly(self, &mut claims, "list", json!(["a", 5]), &[json!([]), json!([{"x": 1}]), json!({"1": 5})]);
+        mostly(self, &mut claims, "a/b", json!({"~": "deep"}), &[json!({"~0": "deep"}), Value::Null]);
+        mostly(self, &mut claims, "x.y", json!("dots"), &[json!("")]);
+        self.member(&mut claims, "jti", &[json!("j"), json!("j"), json!("j"), json!("j"), json!(5)]);
         if self.below(12) == 0 {
-            claims.insert("Sub".into(), json!("s"));
+            let other = self.one(&[json!("Sub"), json!("EXP"), json!("i\u{17f}s")]);
+            claims.insert(other.as_str().unwrap().to_owned(), json!("s"));
         }
         Value::Object(claims)
     }
@@ -124,18 +190,30 @@ impl Chance {
             json!({"alg": "HS256", "kid": "a"}),
             json!({"alg": "ES256", "kid": "a", "crit": ["b64"], "b64": true}),
             json!({"alg": "ES256", "kid": "a", "crit": ["exp"]}),
+            json!({"alg": "ES256", "kid": "A"}),
+            json!({"alg": "ES256", "kid": 5}),
+            json!({"alg": "ES256", "kid": "a", "jku": "https://x.test", "x5u": "https://x.test", "jwk": key.jwk()}),
+            json!({"alg": "ES256", "kid": "a", "x5c": ["x"]}),
+            json!({"alg": "ES384", "kid": "a"}),
+            json!({"alg": "none"}),
+            json!({"kid": "a"}),
         ]);
         let header = if self.below(2) == 0 { json!({"alg": "ES256", "kid": "a"}) } else { header };
         let signer = if self.below(10) == 0 { stranger } else { key };
-        let token = match self.below(14) {
+        let token = match self.below(28) {
             0 => signer.sign_text(&header, &claims.to_string().replacen('{', "{\"sub\":\"t\",", 1)),
             1 => signer.sign_text(&header, "[]"),
+            2 => signer.sign_text(&header, &format!(" {claims}\n")),
+            3 => signer.sign_text(&header, &format!("{claims}x")),
             _ => signer.sign_with(&header, &claims),
         };
-        match self.below(14) {
+        match self.below(28) {
             0 => format!("{token}="),
             1 => token.replacen('.', "\n.", 1),
             2 => token.replacen('.', "", 1),
+            3 => format!("{token}."),
+            4 => format!(" {token}\u{2028}"),
+            5 => format!("Bearer {token}"),
             _ => token,
         }
     }
@@ -182,7 +260,7 @@ fn agree(bao: &OpenBao, path: &str, config: &Value, sets: &Keys, keys: (&Key, &K
     bao.write(&format!("auth/{path}/config"), config);
     let token_file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token_file.path(), ROOT).unwrap();
-    for role in 0..ROLES {
+    for role in 0..roles() {
         let fields = chance.role();
         let (status, answer) = bao.request("POST", &format!("auth/{path}/role/R{role}"), ROOT, Some(&fields));
         assert!((200..300).contains(&status), "seed {seed}: {fields}: {answer}");
@@ -197,10 +275,10 @@ fn agree(bao: &OpenBao, path: &str, config: &Value, sets: &Keys, keys: (&Key, &K
         refresh_interval: Duration::from_secs(300),
     };
     let Mount::Jwt(mount) = read_mount(&plan, &|_| None).unwrap() else { panic!("no JWT mount") };
-    assert_eq!(mount.roles.len(), ROLES);
+    assert_eq!(mount.roles.len(), roles());
     let words = reasons_by_words();
     let (mut accepted, mut by_reason, mut told) = (0, BTreeMap::<String, usize>::new(), 0);
-    for role in 0..ROLES {
+    for role in 0..roles() {
         for _ in 0..TOKENS {
             let name = format!("r{role}");
             let jwt = chance.token(keys, token::now());

@@ -2,6 +2,7 @@
 
 use super::key::Key;
 use super::{manifest, verdict, wait_for_verdict};
+use crate::support::certificates::CertificateAuthority;
 use crate::support::exporter::{Exporter, Setup};
 use crate::support::exposition::value;
 use crate::support::fake_api_server::{Answer, FakeApiServer};
@@ -158,4 +159,59 @@ fn a_policy_that_is_too_small_is_told_and_nothing_is_guessed() {
     let metrics = wait_for_verdict(&exporter, PLACE, "mount_unreachable");
     assert!(!metrics.contains("jwt_exporter_login_config_age_seconds{"), "nothing is known");
     exporter.wait_for_metrics("the reason", |_| !exporter.log_lines("the policy has to allow `list` there").is_empty());
+}
+
+/// A scripted server: a mount far down in a namespace, behind a CA of its own, and sessions that end early.
+#[test]
+fn our_own_session_is_begun_anew_after_a_403_and_before_its_lease_ends() {
+    let (key, authority) = (Key::new("a"), CertificateAuthority::new("of the mount"));
+    let config = json!({"data": {"jwt_validation_pubkeys": [key.pem()], "bound_issuer": "me"}});
+    let role = json!({"data": {"role_type": "jwt", "bound_audiences": ["api"], "user_claim": "sub"}});
+    let logins = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&logins);
+    let server = FakeApiServer::start_tls_v6(&authority.server(&["::1", "127.0.0.1"]), move |request| {
+        let bearer = request.header("Authorization").unwrap_or_default().to_owned();
+        match request.path() {
+            "/v1/sys/health" => Answer::json(200, &json!({"version": "2.7.2"})),
+            "/v1/auth/kubernetes/login" => {
+                let session = count.fetch_add(1, Ordering::SeqCst) + 1;
+                // The first is revoked at once, the second is short, the third lasts.
+                let lease = if session == 2 { 2 } else { 3_600 };
+                let auth = json!({"client_token": format!("session-{session}"), "lease_duration": lease});
+                Answer::json(200, &json!({ "auth": auth }))
+            }
+            _ if bearer == "Bearer session-1" => Answer::json(403, &json!({"errors": ["permission denied"]})),
+            "/v1/auth/a/b/jwt/config" => Answer::json(200, &config),
+            "/v1/auth/a/b/jwt/role" => Answer::json(200, &json!({"data": {"keys": ["reader"]}})),
+            "/v1/auth/a/b/jwt/role/reader" => Answer::json(200, &role),
+            _ => Answer::json(404, &json!({"errors": []})),
+        }
+    });
+    let setup = Setup::new(format!(
+        "kubernetes: false\npolling_interval: 100ms\nmanifests: [secrets.yaml]\nlogins:\n- name: live\n  vault: {{address: \
+         \"{}\", mount: auth/a/b/jwt, ca_file: ca.pem, namespace: team/dev, kubernetes_role: us, \
+         service_account_token_file: own, refresh_interval: 1s}}\n",
+        server.url()
+    ));
+    fs::write(setup.folder().join("ca.pem"), authority.pem()).unwrap();
+    fs::write(setup.folder().join("own"), "our.own.token\n").unwrap();
+    let now = token::now();
+    let jwt = key.sign(&json!({"iss": "me", "sub": "s", "aud": "api", "exp": now + 1_000, "iat": now}));
+    fs::write(setup.folder().join("secrets.yaml"), manifest("s", "live/reader", &jwt)).unwrap();
+    let exporter = setup.start();
+    wait_for_verdict(&exporter, PLACE, "accepted");
+    exporter.wait_for_metrics("a third session", |_| logins.load(Ordering::SeqCst) == 3);
+    wait_for_verdict(&exporter, PLACE, "accepted");
+    let failed = exporter.log_lines("cannot be read");
+    assert!(failed.is_empty(), "{failed:?}");
+
+    let requests = server.requests();
+    for request in requests.iter().filter(|request| request.path() != "/v1/sys/health") {
+        assert_eq!(request.header("X-Vault-Namespace"), Some("team/dev"), "{}", request.target);
+    }
+    let own: Vec<_> = requests.iter().filter(|request| request.path().ends_with("/login")).collect();
+    assert_eq!(own[0].body, br#"{"role":"us","jwt":"our.own.token"}"#);
+    let sent = format!("{requests:?}");
+    assert!(jwt.split('.').all(|piece| !sent.contains(piece)));
+    assert!((1..4).all(|session| !exporter.log().contains(&format!("session-{session}"))));
 }
