@@ -80,6 +80,14 @@ pub(super) fn judge_once(
     look_once(config.logins.clone(), means(config, own.clone(), snapshot))
 }
 
+/// The same, as it is shown. Without logins nobody is asked anything.
+pub(super) fn board_once(config: &Config, own: &OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Arc<LoginBoard> {
+    if !config.logins.is_empty() {
+        judge_once(config, own, snapshot);
+    }
+    own.logins()
+}
+
 fn means(config: &Config, own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Means {
     let (config, counted) = (config.clone(), own.clone());
     let connect: Arc<Connect> = Arc::new(move |reviewer: &Reviewer| {

@@ -47,6 +47,14 @@ impl Value {
         if reader.at == document.len() { Ok(value) } else { Err(NotJson) }
     }
 
+    /// Reads the first document; what stands behind it is not looked at.
+    ///
+    /// # Errors
+    /// [`NotJson`].
+    pub fn parse_first(document: &[u8], duplicates: Duplicates) -> Result<Self, NotJson> {
+        Reader { bytes: document, at: 0, duplicates }.value(0)
+    }
+
     /// A member of an object; `None` for anything else, and where there is none.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<&Self> {

@@ -74,7 +74,12 @@ impl JwkSet {
         let read = |duplicates| Value::parse(document, duplicates).map_err(|_| JwkSetFault::NoSet);
         // Names may repeat outside of keys. A key with a repeated name is found by the stricter reading.
         let lenient = read(Duplicates::LastWins)?;
-        let Value::Object(members) = &lenient else { return Err(JwkSetFault::NoSet) };
+        let members = match &lenient {
+            Value::Object(members) => members.as_slice(),
+            // As good as a set without keys.
+            Value::Null => &[],
+            _ => return Err(JwkSetFault::NoSet),
+        };
         let keys = members.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("keys")).map(|(_, value)| value);
         let keys = match keys {
             None | Some(Value::Null) => &[][..],
@@ -128,8 +133,12 @@ impl Jwk {
             return None;
         }
         let members = Members(jwk);
-        for name in ["use", "alg", "x5u"] {
+        // Members that another kind of key has have their types all the same.
+        for name in ["use", "alg", "x5u", "crv"] {
             members.text(name)?;
+        }
+        for name in ["n", "e", "x", "y", "k", "p", "q", "dp", "dq", "qi"] {
+            members.bytes(name)?;
         }
         let key_id = members.text("kid")?.to_owned();
         let certificates = members.certificates()?;
@@ -225,5 +234,40 @@ pub(crate) fn certificate_chain(x5c: Option<&Value>) -> Option<Vec<Vec<u8>>> {
         None | Some(Value::Null) => Some(Vec::new()),
         Some(Value::List(items)) => items.iter().map(|item| padded.decode(item.as_text()?).ok()).collect(),
         Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each as a real server took the set, or refused all of it.
+    #[test]
+    fn one_key_that_cannot_be_read_spoils_the_set() {
+        let ed25519 = r#""kty":"OKP","crv":"Ed25519","x":"fLtE1pIbagYug54hP8zY2WuUfAoR0gfiN3_nBCST7zk""#;
+        let key = |fault: &str| format!(r#"{{"keys":[{{{ed25519}}},{{{ed25519}{fault}}}]}}"#);
+        for (document, wanted) in [
+            (key(r#","use":"enc","alg":"x","key_ops":[5]"#), Some(2)),
+            (key(r#","e":null,"x5t":"""#), Some(2)),
+            ("null".to_owned(), Some(0)),
+            ("{}".to_owned(), Some(0)),
+            (r#"{"keys":null}"#.to_owned(), Some(0)),
+            (r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#.to_owned(), Some(1)),
+            // Members of other kinds of keys have their types, too.
+            (key(r#","e":5"#), None),
+            (key(r#","n":"*""#), None),
+            (key(r#","crv2":1,"use":5"#), None),
+            (key(r#","x5c":["x"]"#), None),
+            (key(r#","kid":5"#), None),
+            (key(r#","x":"AA""#), None),
+            (r#"{"keys":[{"kty":"OKP","crv":"X25519","x":"AAAA"}]}"#.to_owned(), None),
+            (r#"{"keys":[{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}]}"#.to_owned(), None),
+            (r#"{"keys":[{"kty":"RSA","n":"AQAB"}]}"#.to_owned(), None),
+            (r#"{"keys":{}}"#.to_owned(), None),
+            ("[]".to_owned(), None),
+        ] {
+            let keys = JwkSet::parse(document.as_bytes()).ok().map(|set| set.keys.len());
+            assert_eq!(keys, wanted, "{document}");
+        }
     }
 }

@@ -208,18 +208,41 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect()
 }
 
-/// The bytes of the first PEM block, and what stands behind it.
+/// The bytes of the first PEM block, and what stands behind it: as Go's `encoding/pem` finds it, whose first and last line begin
+/// at the start of a line and end with it.
 fn pem_block(text: &str) -> Option<(Vec<u8>, &str)> {
-    let (_, from) = text.split_once("-----BEGIN ")?;
-    let (label, body) = from.split_once("-----")?;
-    let (body, rest) = body.split_once(&format!("-----END {label}-----"))?;
-    // Headers (RFC 1421, section 4.6) end at the first empty line.
-    let body = match body.trim_start().replace("\r\n", "\n").split_once("\n\n") {
-        Some((headers, body)) if headers.lines().all(|line| line.contains(": ")) => body.to_owned(),
-        _ => body.to_owned(),
-    };
-    let body: String = body.split_ascii_whitespace().collect();
-    Some((STANDARD.decode(body).ok()?, rest))
+    let mut rest = text;
+    loop {
+        let from = match rest.strip_prefix("-----BEGIN ") {
+            Some(from) => from,
+            None => rest.split_once("\n-----BEGIN ")?.1,
+        };
+        let (label, behind) = line(from);
+        rest = behind;
+        let Some(label) = label.strip_suffix("-----") else { continue };
+        // Headers (RFC 1421, section 4.6) are the lines with a colon.
+        let mut body = behind;
+        while let (true, (header, below)) = (!body.is_empty(), line(body)) {
+            if !header.contains(':') {
+                break;
+            }
+            body = below;
+        }
+        let empty = body.strip_prefix("-----END ").map(|end| ("", end));
+        let Some((body, end)) = empty.or_else(|| body.split_once("\n-----END ")) else { continue };
+        let Some(end) = end.strip_prefix(label).and_then(|end| end.strip_prefix("-----")) else { continue };
+        let (blank, end) = line(end);
+        let body: String = body.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n')).collect();
+        if let ("", Ok(der)) = (blank, STANDARD.decode(body)) {
+            return Some((der, end));
+        }
+    }
+}
+
+/// The first line without the white space at its end, and what stands below it.
+fn line(text: &str) -> (&str, &str) {
+    let (line, below) = text.split_once('\n').unwrap_or((text, ""));
+    (line.strip_suffix('\r').unwrap_or(line).trim_end_matches([' ', '\t']), below)
 }
 
 #[cfg(test)]
@@ -279,11 +302,22 @@ mod tests {
         assert!(PublicKey::from_pem(&format!("comment\n{pem}\n \n")).is_ok());
         assert!(PublicKey::from_pem(&pem.replace('\n', "\r\n")).is_ok());
         assert!(PublicKey::from_pem(&pem.replacen("KEY-----\n", "KEY-----\nProc-Type: 4\n\n", 1)).is_ok());
+        assert!(PublicKey::from_pem(&pem.replacen("KEY-----\n", "KEY----- \t\r\n", 1)).is_ok());
+        assert!(PublicKey::from_pem(&format!("-----BEGIN X-----\n{pem}")).is_ok());
         assert_eq!(PublicKey::from_pem(&format!("{pem}{pem}")), Err(PemFault::TrailingData));
         assert_eq!(PublicKey::from_pem(&pair.serialize_pem()), Err(PemFault::NoKey));
-        for text in
-            ["", "abc", "-----BEGIN PUBLIC KEY-----\nAAAA", &pem.replace("END", "FIN"), &pem.replacen('M', "*", 1)]
-        {
+        for text in [
+            "",
+            "abc",
+            "-----BEGIN PUBLIC KEY-----\nAAAA",
+            &pem.replace("END", "FIN"),
+            &pem.replacen('M', "*", 1),
+            // One line, or not at the start of one.
+            &pem.replace('\n', ""),
+            &pem.replace('\n', " "),
+            &format!(" {pem}"),
+            &pem.replacen("-----\n", "-----", 1),
+        ] {
             assert_eq!(PublicKey::from_pem(text), Err(PemFault::NoBlock), "{text}");
         }
     }

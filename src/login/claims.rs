@@ -8,7 +8,7 @@ use crate::json::Value;
 const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
 /// The registered claims that decide logins. Absent ones are empty.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Registered {
     pub(super) issuer: String,
     pub(super) subject: String,
@@ -113,8 +113,9 @@ fn follow<'a>(claims: &'a Value, pointer: &str) -> Option<&'a Value> {
 }
 
 /// An index as Go's `strconv.ParseInt` with base 0 reads it: `01` is octal, `0x1` hexadecimal, nothing is 0.
-fn index(text: &str) -> Option<usize> {
-    let digits = text.strip_prefix('+').unwrap_or(text);
+pub(super) fn index(text: &str) -> Option<usize> {
+    let negative = text.starts_with('-');
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     // Between digits, and behind a prefix, an underscore may stand.
     if digits.contains("__") || digits.starts_with('_') || digits.ends_with('_') {
         return None;
@@ -129,7 +130,9 @@ fn index(text: &str) -> Option<usize> {
         [b'0', _, ..] => (8, lower.get(1..)?),
         _ => (10, &*lower),
     };
-    digits.bytes().all(|digit| digit.is_ascii_alphanumeric()).then(|| usize::from_str_radix(digits, radix).ok())?
+    let plain = digits.bytes().all(|digit| digit.is_ascii_alphanumeric());
+    // Below zero there is nothing, but a zero may have a sign.
+    plain.then(|| usize::from_str_radix(digits, radix).ok())?.filter(|number| !negative || *number == 0)
 }
 
 /// The user claim.
@@ -237,6 +240,7 @@ mod tests {
             ("/a/b/0_1/c", text(r#""x""#)),
             ("/a/b/+1/c", text(r#""x""#)),
             ("/a/b/", text("10")),
+            ("/a/b/-0", text("10")),
             ("/a/b/08", None),
             ("/a/b/_1", None),
             ("/a/b/0", text("10")),

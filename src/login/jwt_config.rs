@@ -81,6 +81,7 @@ impl JwtConfig {
         let keys = key_source(settings, server)?;
         let bound_issuer = settings.text("bound_issuer")?;
         if origin == Origin::Written {
+            check_browser_fields(settings, server)?;
             if client.0.is_empty() != client.1.is_empty() {
                 return refused(
                     "oidc_client_id",
@@ -122,6 +123,50 @@ impl JwtConfig {
     }
 }
 
+/// Fields of the browser flow, which a login with a token has no use for; yet they have their types.
+fn check_browser_fields(settings: Settings<'_>, server: Server) -> Result<(), SettingsError> {
+    settings.boolean("namespace_in_state")?;
+    let has_url = |field| settings.get(field).is_some_and(|url| *url != Value::Text(String::new()));
+    for (field, url) in [("jwks_ca_pem", "jwks_url"), ("oidc_discovery_ca_pem", "oidc_discovery_url")] {
+        let pem = settings.text(field)?;
+        if has_url(url) && !pem.is_empty() && !pem.contains("-----BEGIN CERTIFICATE-----") {
+            return refused(field, format!("error checking {field}: no certificate in it"));
+        }
+    }
+    let custom = settings.mapping("provider_config")?;
+    match custom.iter().find(|(name, _)| name == "provider").map(|(_, name)| name.as_text()) {
+        None if custom.is_empty() => {}
+        None | Some(None) => {
+            let reason = "invalid provider_config: 'provider' field not found in provider_config";
+            return refused("provider_config", reason);
+        }
+        Some(Some("azure" | "gsuite" | "secureauth" | "ibmisam")) => {}
+        Some(Some("kubernetes")) if server.is_openbao() => {}
+        Some(Some(name)) => {
+            let reason = format!("invalid provider_config: provider {name:?} not found in custom providers");
+            return refused("provider_config", reason);
+        }
+    }
+    if server.is_openbao() {
+        settings.boolean("skip_jwks_validation")?;
+        settings.list("override_allowed_server_names")?;
+    }
+    let types = settings.list("oidc_response_types")?;
+    if types.iter().any(|name| !["code", "id_token"].contains(&&**name)) {
+        let reason = format!("invalid response_types {types:?}. 'code' and 'id_token' are allowed");
+        return refused("oidc_response_types", reason);
+    }
+    let mode = settings.text("oidc_response_mode")?;
+    if !["", "query", "form_post"].contains(&&*mode) {
+        return refused("oidc_response_mode", format!("invalid response_mode: {mode:?}"));
+    }
+    if mode != "form_post" && types.iter().any(|name| name == "id_token") {
+        let reason = "query response_mode may not be used with an id_token response_type";
+        return refused("oidc_response_types", reason);
+    }
+    Ok(())
+}
+
 fn key_source(settings: Settings<'_>, server: Server) -> Result<KeySource, SettingsError> {
     let mut sources = Vec::new();
     let discovery = settings.text("oidc_discovery_url")?;
@@ -143,8 +188,7 @@ fn key_source(settings: Settings<'_>, server: Server) -> Result<KeySource, Setti
         if !pairs.is_empty() {
             sources.push(KeySource::JwksPairs(pairs));
         }
-    } else if sources.is_empty()
-        && let Some(provider) = settings.get("provider_config").and_then(|config| config.member("provider"))
+    } else if let Some(provider) = settings.get("provider_config").and_then(|config| config.member("provider"))
         && let Some("kubernetes") = provider.as_text()
     {
         sources.push(KeySource::Provider("kubernetes".to_owned()));
@@ -190,4 +234,49 @@ fn jwks_pairs(settings: Settings<'_>) -> Result<Vec<Endpoint>, SettingsError> {
         Some(Endpoint { url, ca_pem: text("jwks_ca_pem")? })
     };
     pairs.iter().map(endpoint).collect::<Option<_>>().ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Duplicates;
+    use crate::login::Flavour;
+
+    fn config(more: &str, flavour: Flavour) -> Result<JwtConfig, SettingsError> {
+        let json = format!(r#"{{"jwks_url":"https://k.test/"{more}}}"#);
+        let fields = Value::parse(json.as_bytes(), Duplicates::LastWins).unwrap();
+        JwtConfig::parse(&fields, Server::newest(flavour), Origin::Written)
+    }
+
+    /// Each as a real OpenBao took it, or refused it.
+    #[test]
+    fn what_the_server_would_refuse_is_refused_in_its_words() {
+        for (more, field, words) in [
+            (r#","jwks_ca_pem":"x""#, "jwks_ca_pem", "error checking jwks_ca_pem"),
+            (r#","oidc_discovery_ca_pem":[]"#, "oidc_discovery_ca_pem", "a text"),
+            (r#","oidc_response_mode":"x""#, "oidc_response_mode", "invalid response_mode: \"x\""),
+            (r#","oidc_response_types":"x""#, "oidc_response_types", "'code' and 'id_token' are allowed"),
+            (r#","oidc_response_types":["id_token"]"#, "oidc_response_types", "query response_mode may not be used"),
+            (r#","provider_config":"x""#, "provider_config", "a mapping"),
+            (r#","provider_config":{"a":1}"#, "provider_config", "'provider' field not found"),
+            (r#","provider_config":{"provider":"x"}"#, "provider_config", "provider \"x\" not found"),
+            (r#","provider_config":{"provider":"kubernetes"}"#, "jwt_validation_pubkeys", "exactly one of"),
+            (r#","skip_jwks_validation":"x""#, "skip_jwks_validation", "true or false"),
+            (r#","namespace_in_state":2"#, "namespace_in_state", "true or false"),
+            (r#","jwt_supported_algs":["none"]"#, "jwt_supported_algs", "unsupported signing algorithm \"none\""),
+        ] {
+            let error = config(more, Flavour::OpenBao).unwrap_err();
+            assert!(error.field() == field && error.to_string().contains(words), "{more}: {error}");
+        }
+        for more in [
+            r#","jwt_supported_algs":{}"#,
+            r#","provider_config":{}"#,
+            r#","provider_config":{"provider":"azure"}"#,
+            r#","oidc_response_types":"id_token","oidc_response_mode":"form_post""#,
+            r#","unknown":[]"#,
+        ] {
+            assert!(config(more, Flavour::OpenBao).is_ok(), "{more}");
+        }
+        assert!(config(r#","skip_jwks_validation":"x""#, Flavour::Vault).is_ok());
+    }
 }

@@ -1,6 +1,7 @@
 //! Fields of `POST auth/…/config` and `…/role/:name`, taken out of a tree the way the servers' framework takes them: texts may be
 //! numbers, lists may be comma-separated texts, null is as good as absent. Unknown fields are not looked at.
 
+use super::claims::index;
 use crate::json::Value;
 use std::fmt;
 
@@ -68,6 +69,11 @@ impl<'a> Settings<'a> {
         self.0.member(field).filter(|value| **value != Value::Null)
     }
 
+    /// Whether a field is there, null or not.
+    pub(super) fn names(self, field: &str) -> bool {
+        self.0.member(field).is_some()
+    }
+
     /// Empty if absent.
     pub(super) fn text(self, field: &'static str) -> Result<String, SettingsError> {
         let Some(value) = self.get(field) else { return Ok(String::new()) };
@@ -80,6 +86,7 @@ impl<'a> Settings<'a> {
         let entries = match self.get(field) {
             None => Vec::new(),
             Some(Value::List(items)) => items.iter().map(scalar).collect::<Option<Vec<_>>>().ok_or(wrong)?,
+            Some(Value::Object(members)) if members.is_empty() => Vec::new(),
             Some(value) => match scalar(value).ok_or(wrong)? {
                 text if text.is_empty() => Vec::new(),
                 text => text.split(',').map(str::to_owned).collect(),
@@ -93,9 +100,8 @@ impl<'a> Settings<'a> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let read = match value {
             Value::Boolean(value) => Some(*value),
-            Value::Number(literal) => literal.parse::<f64>().ok().map(|number| number != 0.0),
-            // Go's strconv.ParseBool.
-            Value::Text(text) => match &**text {
+            // Go's strconv.ParseBool, also of a number's literal.
+            Value::Number(text) | Value::Text(text) => match &**text {
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
                 "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
                 _ => None,
@@ -118,26 +124,73 @@ impl<'a> Settings<'a> {
             .ok_or(SettingsError::WrongType { field, expected })
     }
 
-    /// Pairs of texts, as a mapping or as a list of `key=value`; sorted by key.
-    pub(super) fn pairs(self, field: &'static str) -> Result<Vec<(String, String)>, SettingsError> {
-        let wrong = || SettingsError::WrongType { field, expected: "a mapping of texts" };
-        let mut pairs = match self.get(field) {
-            None => Vec::new(),
-            Some(Value::Object(members)) => {
-                let pair = |(key, value): &(String, Value)| Some((key.clone(), scalar(value)?));
-                members.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?
+    /// A whole number; 0 if absent.
+    pub(super) fn integer(self, field: &'static str) -> Result<i64, SettingsError> {
+        let read = match self.get(field) {
+            None => Some(0),
+            Some(Value::Boolean(value)) => Some(i64::from(*value)),
+            Some(Value::Text(text)) if text.is_empty() => Some(0),
+            Some(Value::Text(text) | Value::Number(text)) => {
+                let (sign, digits) = text.strip_prefix('-').map_or((1, &**text), |digits| (-1, digits));
+                index(digits).and_then(|number| Some(sign * i64::try_from(number).ok()?))
             }
-            Some(_) => {
-                let entries = self.list(field).map_err(|_| wrong())?;
-                let pair = |entry: &String| {
-                    let (key, value) = entry.split_once('=')?;
-                    Some((key.trim().to_owned(), value.trim().to_owned()))
-                };
-                entries.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(wrong)?
-            }
+            Some(_) => None,
         };
-        pairs.sort();
+        read.ok_or(SettingsError::WrongType { field, expected: "a whole number" })
+    }
+
+    /// A mapping, or a list of mappings, which are one then; empty if absent.
+    pub(super) fn mapping(self, field: &'static str) -> Result<Vec<(String, Value)>, SettingsError> {
+        let members = match self.get(field) {
+            None => Some(Vec::new()),
+            Some(value) => united(value),
+        };
+        members.ok_or(SettingsError::WrongType { field, expected: "a mapping" })
+    }
+
+    /// Pairs of texts, as a mapping or as a list of `key=value`, one an entry; sorted by key.
+    pub(super) fn pairs(self, field: &'static str) -> Result<Vec<(String, String)>, SettingsError> {
+        let wrong = SettingsError::WrongType { field, expected: "a mapping of texts, or a list of name=text" };
+        let Some(value) = self.get(field) else { return Ok(Vec::new()) };
+        let texts = |members: Vec<(String, Value)>| {
+            members.into_iter().map(|(key, value)| Some((key, scalar(&value)?))).collect::<Option<Vec<_>>>()
+        };
+        let entries = match value {
+            Value::List(items) => items.as_slice(),
+            value => std::slice::from_ref(value),
+        };
+        let pair = |entry: &Value| {
+            let entry = scalar(entry)?;
+            let (key, value) = entry.split_once('=').filter(|(key, _)| !key.is_empty())?;
+            Some((key.to_owned(), value.to_owned()))
+        };
+        let mut pairs = match united(value).and_then(texts) {
+            Some(pairs) => pairs,
+            None => entries.iter().map(pair).collect::<Option<Vec<_>>>().ok_or(wrong)?,
+        };
+        // The last one of a name counts.
+        pairs.reverse();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        pairs.dedup_by(|a, b| a.0 == b.0);
         Ok(pairs)
+    }
+}
+
+/// A mapping, or a list of mappings as one, in which the last one of a name counts.
+fn united(value: &Value) -> Option<Vec<(String, Value)>> {
+    match value {
+        Value::Object(members) => Some(members.clone()),
+        Value::List(items) => {
+            let mut all: Vec<(String, Value)> = Vec::new();
+            for item in items {
+                for (name, value) in if *item == Value::Null { Vec::new() } else { united(item)? } {
+                    all.retain(|(known, _)| *known != name);
+                    all.push((name, value));
+                }
+            }
+            Some(all)
+        }
+        _ => None,
     }
 }
 
@@ -145,7 +198,7 @@ impl<'a> Settings<'a> {
 const MAX_SECONDS: u64 = i64::MAX as u64 / 1_000_000_000;
 
 /// A text, or what is weakly one.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(text.clone()),
         Value::Number(literal) => Some(literal.clone()),
@@ -171,6 +224,9 @@ fn duration(text: &str) -> Option<i64> {
         Some(rest) => (1.0, rest),
         None => (1.0, text),
     };
+    if rest.is_empty() {
+        return None;
+    }
     let mut total = 0.0;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -213,11 +269,12 @@ mod tests {
             ("{}", &[]),
             (r#"{"f":5}"#, &["5"]),
             (r#"{"f":[""]}"#, &[""]),
+            (r#"{"f":{}}"#, &[]),
         ] {
             assert_eq!(with(json, |s| s.list("f")).unwrap(), wanted, "{json}");
         }
         assert!(with(r#"{"f":[{}]}"#, |s| s.list("f")).is_err());
-        assert!(with(r#"{"f":{}}"#, |s| s.list("f")).is_err());
+        assert!(with(r#"{"f":{"a":"b"}}"#, |s| s.list("f")).is_err());
     }
 
     #[test]
@@ -241,6 +298,8 @@ mod tests {
             (r#""ten""#, None),
             (r#""10 m""#, None),
             (r#""1w""#, None),
+            (r#""-""#, None),
+            (r#""1.s""#, Some(1)),
             ("true", None),
             ("[]", None),
             ("99999999999999999", None),
@@ -257,8 +316,31 @@ mod tests {
         }
         assert!(with(r#"{"f":"yes"}"#, |s| s.boolean("f")).is_err());
         let pairs = vec![("a".to_owned(), "x".to_owned()), ("b".to_owned(), "y".to_owned())];
-        for json in [r#"{"f":{"b":"y","a":"x"}}"#, r#"{"f":["a=x","b=y"]}"#, r#"{"f":"b=y, a=x"}"#] {
+        for json in [
+            r#"{"f":{"b":"y","a":"x"}}"#,
+            r#"{"f":["a=x","b=y"]}"#,
+            r#"{"f":[{"b":"z","a":"x"},{"b":"y"}]}"#,
+            r#"{"f":["b=z","a=x","b=y"]}"#,
+        ] {
             assert_eq!(with(json, |s| s.pairs("f")), Ok(pairs.clone()), "{json}");
+        }
+        let one = vec![("a".to_owned(), "x, b=y".to_owned())];
+        assert_eq!(with(r#"{"f":"a=x, b=y"}"#, |s| s.pairs("f")), Ok(one));
+        for json in [r#"{"f":"=x"}"#, r#"{"f":"a"}"#, r#"{"f":{"a":["b"]}}"#, r#"{"f":5}"#] {
+            assert!(with(json, |s| s.pairs("f")).is_err(), "{json}");
+        }
+        for (json, wanted) in [
+            ("5", Some(5)),
+            (r#""-5""#, Some(-5)),
+            ("true", Some(1)),
+            (r#""""#, Some(0)),
+            (r#""0x10""#, Some(16)),
+            ("5.0", None),
+        ] {
+            assert_eq!(with(&format!(r#"{{"f":{json}}}"#), |s| s.integer("f")).ok(), wanted, "{json}");
+        }
+        for number in ["2", "1.5", "1.0"] {
+            assert!(with(&format!(r#"{{"f":{number}}}"#), |s| s.boolean("f")).is_err(), "{number}");
         }
     }
 

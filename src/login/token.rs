@@ -17,10 +17,9 @@ pub(super) enum Syntax {
     StaticKeys,
     /// Keys from a URL: no padding, and an algorithm that never verifies is found first.
     KeySets,
-    /// The Kubernetes auth method without `pem_keys` at OpenBao: padding is tolerated, `crit` is not looked at.
-    UnverifiedLenient,
-    /// The same at Vault: no padding, no white space but line ends, the compact serialization only.
-    UnverifiedCompact,
+    /// The Kubernetes auth method without `pem_keys`: no padding, no white space but line ends, the compact serialization only,
+    /// and `crit` is not looked at.
+    Unverified,
 }
 
 /// A token taken apart. Its buffers are wiped when they go.
@@ -49,7 +48,7 @@ impl SignedToken {
     /// # Errors
     /// `malformed_token`, `unsupported_header` and `unsupported_alg`.
     pub(super) fn read(text: &str, syntax: Syntax) -> Result<Self, Refusal> {
-        let compact = syntax == Syntax::UnverifiedCompact;
+        let compact = syntax == Syntax::Unverified;
         let dropped = |c: char| if compact { matches!(c, '\r' | '\n') } else { c.is_whitespace() };
         let text: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !dropped(*c)).collect());
         let parts = if text.starts_with('{') && !compact {
@@ -68,9 +67,7 @@ impl SignedToken {
             (_, None) => Err(Refusal::UnsupportedAlg),
             (false, _) if syntax == Syntax::KeySets => Err(Refusal::UnsupportedHeader),
             // Where nobody verifies, an empty signature is noticed with the algorithm.
-            _ if signature.is_empty() && matches!(syntax, Syntax::UnverifiedLenient | Syntax::UnverifiedCompact) => {
-                Err(Refusal::UnsupportedAlg)
-            }
+            _ if signature.is_empty() && syntax == Syntax::Unverified => Err(Refusal::UnsupportedAlg),
             (_, Some(algorithm)) => {
                 let mut input = Zeroizing::new(BASE64URL.encode(protected.0).into_bytes());
                 input.push(b'.');
@@ -101,8 +98,7 @@ impl SignedToken {
 }
 
 fn decode(text: &str, syntax: Syntax) -> Option<Zeroizing<Vec<u8>>> {
-    let padded = matches!(syntax, Syntax::StaticKeys | Syntax::UnverifiedLenient);
-    let text = if padded { text.trim_end_matches('=') } else { text };
+    let text = if syntax == Syntax::StaticKeys { text.trim_end_matches('=') } else { text };
     BASE64URL.decode(text).ok().map(Zeroizing::new)
 }
 
@@ -209,4 +205,76 @@ fn critical_is_met(header: &Value, protected: &Value, unprotected: Option<&Value
     };
     let misplaced = syntax == Syntax::KeySets && unprotected.is_some_and(|header| header.member("crit").is_some());
     (known && !misplaced, protected.member("b64") == Some(&Value::Boolean(false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTS: [&str; 3] = ["eyJhbGciOiJSUzI1NiJ9", "eyJhIjoxfQ", "AAAA"];
+
+    fn read(text: &str, syntax: Syntax) -> Result<(), Refusal> {
+        SignedToken::read(text, syntax).map(|_| ())
+    }
+
+    /// As a real OpenBao 2.7.2 took them: static keys, a key set, the Kubernetes method without keys.
+    #[test]
+    fn three_parsers_of_three_leniencies() {
+        let [header, payload, signature] = PARTS;
+        let plain = PARTS.join(".");
+        let json = format!(r#"{{"payload":"{payload}","protected":"{header}","signature":"{signature}"}}"#);
+        for (text, taken) in [
+            (plain.clone(), [true, true, true]),
+            (format!("{plain}\n"), [true, true, true]),
+            (format!("{header}\n.\r\n{payload}.{signature}"), [true, true, true]),
+            (format!(" {plain}"), [true, true, false]),
+            (format!("{plain}\t"), [true, true, false]),
+            (format!("{plain}\u{2028}"), [true, true, false]),
+            (format!("{header}.eyJh IjoxfQ.{signature}"), [true, true, false]),
+            (format!("{plain}\u{200b}"), [false, false, false]),
+            (format!("{header}.{payload}==.{signature}"), [true, false, false]),
+            (format!("{header}.eyJh=IjoxfQ.{signature}"), [false, false, false]),
+            (json, [true, true, false]),
+            (format!("{plain}.x"), [false, false, false]),
+            (format!("{plain}."), [false, false, false]),
+            (format!("{header}.{payload}"), [false, false, false]),
+            (format!("Bearer {plain}"), [false, false, false]),
+            (format!("\"{plain}\""), [false, false, false]),
+            (" ".to_owned(), [false, false, false]),
+        ] {
+            for (syntax, taken) in [Syntax::StaticKeys, Syntax::KeySets, Syntax::Unverified].into_iter().zip(taken) {
+                let wanted = if taken { Ok(()) } else { Err(Refusal::MalformedToken) };
+                assert_eq!(read(&text, syntax), wanted, "{text} {syntax:?}");
+            }
+        }
+        let unsigned = format!("{header}.{payload}.");
+        assert_eq!(read(&unsigned, Syntax::StaticKeys), Ok(()));
+        assert_eq!(read(&unsigned, Syntax::Unverified), Err(Refusal::UnsupportedAlg));
+    }
+
+    #[test]
+    fn headers_that_no_server_takes() {
+        let of = |header: &str, syntax| read(&format!("{}.e30.AAAA", BASE64URL.encode(header)), syntax);
+        use Refusal::{MalformedToken, UnsupportedAlg, UnsupportedHeader};
+        for (header, fixed, set, unverified) in [
+            (r#"{"alg":"RS256","typ":5,"cty":[]}"#, Ok(()), Ok(()), Ok(())),
+            (r#"{"alg":"RS256","kid":5}"#, Err(MalformedToken), Err(MalformedToken), Err(MalformedToken)),
+            (r#"{"alg":"RS256","a":1,"a":2}"#, Err(MalformedToken), Err(MalformedToken), Err(MalformedToken)),
+            (r#"{"alg":"RS256","x5c":["x"]}"#, Err(MalformedToken), Err(MalformedToken), Err(MalformedToken)),
+            (r#"{"alg":"RS256","jwk":{"kty":"x"}}"#, Err(MalformedToken), Err(MalformedToken), Err(MalformedToken)),
+            (r#"{"alg":"RS256","jku":"https://x","x5u":"https://x"}"#, Ok(()), Ok(()), Ok(())),
+            (r#"{"alg":"RS256","crit":["exp"]}"#, Err(UnsupportedHeader), Err(UnsupportedHeader), Ok(())),
+            (r#"{"alg":"RS256","crit":["b64"],"b64":true}"#, Ok(()), Ok(()), Ok(())),
+            (r#"{"alg":"HS256"}"#, Err(UnsupportedAlg), Err(UnsupportedAlg), Err(UnsupportedAlg)),
+            (r#"{"alg":"none"}"#, Err(UnsupportedAlg), Err(UnsupportedAlg), Err(UnsupportedAlg)),
+            (r#"{"alg":"rs256"}"#, Err(UnsupportedAlg), Err(UnsupportedAlg), Err(UnsupportedAlg)),
+            (r#"{"alg":"HS256","crit":["exp"]}"#, Err(UnsupportedHeader), Err(UnsupportedAlg), Err(UnsupportedAlg)),
+            ("{}", Err(UnsupportedAlg), Err(UnsupportedAlg), Err(UnsupportedAlg)),
+            ("[]", Err(MalformedToken), Err(MalformedToken), Err(MalformedToken)),
+        ] {
+            assert_eq!(of(header, Syntax::StaticKeys), fixed, "{header}");
+            assert_eq!(of(header, Syntax::KeySets), set, "{header}");
+            assert_eq!(of(header, Syntax::Unverified), unverified, "{header}");
+        }
+    }
 }

@@ -116,6 +116,12 @@ impl OwnMetrics {
         self.logins.publish(logins);
     }
 
+    /// What is shown of the logins.
+    #[must_use]
+    pub fn logins(&self) -> Arc<LoginBoard> {
+        self.logins.load()
+    }
+
     /// Appends the families of the logins, as they are at an instant.
     pub(super) fn encode_logins(&self, now: UnixSeconds, text: &mut String) {
         logins::encode(&self.logins.load(), now, text);

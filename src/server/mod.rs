@@ -90,7 +90,7 @@ fn answer(request: &Request, reply: &mut Reply, shown: &Shown) {
         let snapshot = shown.snapshot.load();
         let (is_on, renewals) = (shown.status_page.load(Ordering::Relaxed), shown.own.renewals());
         let front = Front { version: shown.version, is_on, now: UnixSeconds::now(), renewals: &renewals };
-        match route::route(request.method(), request.url(), &snapshot, front) {
+        match route::route(request.method(), request.url(), &snapshot, &shown.own.logins(), front) {
             Answer::Exposition => exposition::respond(request, reply, &snapshot, shown),
             Answer::Page(page) => respond(reply, &page),
         }

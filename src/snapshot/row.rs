@@ -13,6 +13,9 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// The names of the labels that say where it is.
+    pub const LOCATION: [&'static str; 4] = ["secret_cluster", "secret_key", "secret_name", "secret_namespace"];
+
     /// The token, if it could be read.
     #[must_use]
     pub fn token(&self) -> Option<&'a TokenObservation> {
@@ -22,6 +25,12 @@ impl<'a> Row<'a> {
     /// Why it is not shown, or not in full: code and, for people, the detail.
     pub fn errors(&self) -> impl Iterator<Item = (Reason, &'a str)> {
         self.errors.iter().map(|error| (error.reason, &*error.detail))
+    }
+
+    /// The text of the labels of its place.
+    #[must_use]
+    pub fn place(&self) -> &'a str {
+        self.location
     }
 
     /// The labels of its place: `secret_key`, `secret_name`, `secret_namespace`, and whatever the configuration adds there.

@@ -17,6 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
@@ -64,7 +65,7 @@ impl Errand {
     /// Those of starting a thread.
     pub fn start(logins: Vec<Login>, means: Means) -> std::io::Result<Self> {
         let (orders, received) = mpsc::channel();
-        let mut desk = Desk::new(logins, means);
+        let mut desk = Desk::new(logins, means, false);
         std::thread::Builder::new().name("logins".to_owned()).spawn(move || desk.run(&received))?;
         Ok(Self { orders })
     }
@@ -92,7 +93,7 @@ impl Drop for Errand {
 /// returned too: location labels, login and role, verdict.
 #[must_use]
 pub fn look_once(logins: Vec<Login>, means: Means) -> Vec<(String, LoginName, Judged)> {
-    let mut desk = Desk::new(logins, means);
+    let mut desk = Desk::new(logins, means, true);
     while desk.work().is_some_and(|next| next <= Instant::now()) {}
     let judged = |case: &Case| Some((case.location.to_string(), case.name.clone(), case.judged()?.clone()));
     desk.cases.iter().filter_map(judged).collect()
@@ -118,12 +119,21 @@ struct Desk {
     changed: bool,
     /// When something was published last.
     published: Option<Instant>,
+    /// Somebody will read what each check came to.
+    explains: bool,
 }
 
 impl Desk {
-    fn new(logins: Vec<Login>, means: Means) -> Self {
-        let mut desk =
-            Self { means, mounted: Vec::new(), cases: Vec::new(), snapshot: None, changed: true, published: None };
+    fn new(logins: Vec<Login>, means: Means, explains: bool) -> Self {
+        let mut desk = Self {
+            means,
+            mounted: Vec::new(),
+            cases: Vec::new(),
+            snapshot: None,
+            changed: true,
+            published: None,
+            explains,
+        };
         desk.take(logins);
         desk
     }
@@ -192,9 +202,8 @@ impl Desk {
     fn work(&mut self) -> Option<Instant> {
         self.notice();
         let now = UnixSeconds::now();
-        for case in &mut self.cases {
-            self.changed |= case.is_stale();
-            case.assess(&mut self.mounted, now);
+        for beside in self.cases.chunk_by_mut(Case::is_beside) {
+            self.changed |= Case::assess_all(beside, &mut self.mounted, now, self.explains);
         }
         let next = self.next_due(now);
         // Of many reviews in a row, not each one makes a board of its own.
@@ -231,7 +240,7 @@ impl Desk {
         };
         for _ in 0..MOST_ERRANDS {
             let now = UnixSeconds::now();
-            case.assess(&mut self.mounted, now);
+            Case::assess_all(slice::from_mut(&mut case), &mut self.mounted, now, false);
             let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= Instant::now());
             let Some(mounted) = self.mounted.get(at) else { break };
             let namespace = case.namespace.as_deref().and_then(|name| mounted.namespaces.get_key_value(name));
@@ -250,7 +259,7 @@ impl Desk {
             self.go(due);
             case.forget();
         }
-        case.assess(&mut self.mounted, UnixSeconds::now());
+        Case::assess_all(slice::from_mut(&mut case), &mut self.mounted, UnixSeconds::now(), false);
         let asks_cluster = self.mounted.get(at).is_some_and(Mounted::may_ask_cluster);
         Foreseen { name: name.clone(), judged: case.judged().cloned(), asks_cluster }
     }
@@ -261,21 +270,25 @@ impl Desk {
         if self.snapshot.as_ref().is_some_and(|known| Arc::ptr_eq(known, &snapshot)) {
             return;
         }
+        let kept = || snapshot.kept().flat_map(|token| token.logins.iter().map(move |name| (token, name)));
+        let known = self.cases.iter().map(|case| (&case.location, &case.name, &case.text));
+        if kept().map(|(token, name)| (&token.location, name, &token.text)).eq(known) {
+            self.snapshot = Some(snapshot);
+            return;
+        }
         let mut before: HashMap<(Box<str>, LoginName), Case> = std::mem::take(&mut self.cases)
             .into_iter()
             .map(|case| ((case.location.clone(), case.name.clone()), case))
             .collect();
-        for token in snapshot.kept() {
-            for name in token.logins.iter() {
-                let known = before.remove(&(token.location.clone(), name.clone()));
-                let case = known.filter(|case| case.text == token.text).unwrap_or_else(|| {
-                    self.changed = true;
-                    let mut case = Case::new(&token.location, name, token.text.clone());
-                    case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
-                    case
-                });
-                self.cases.push(case);
-            }
+        for (token, name) in kept() {
+            let known = before.remove(&(token.location.clone(), name.clone()));
+            let case = known.filter(|case| case.text == token.text).unwrap_or_else(|| {
+                self.changed = true;
+                let mut case = Case::new(&token.location, name, token.text.clone());
+                case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
+                case
+            });
+            self.cases.push(case);
         }
         self.changed |= !before.is_empty();
         drop(before);
@@ -292,7 +305,7 @@ impl Desk {
     fn publish(&self) {
         let cases = self.cases.iter().map(Case::shown).collect();
         let read = |mounted: &Mounted| Some((mounted.login.name.clone(), mounted.known_since()?));
-        self.means.own.publish_logins(LoginBoard { cases, read: self.mounted.iter().filter_map(read).collect() });
+        self.means.own.publish_logins(LoginBoard::new(cases, self.mounted.iter().filter_map(read).collect()));
     }
 
     fn next_due(&self, now: UnixSeconds) -> Option<(Due, Instant)> {

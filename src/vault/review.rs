@@ -46,6 +46,16 @@ pub(super) fn token_review(
     if status.member("authenticated") != Some(&Value::Boolean(true)) {
         return Ok(Review::Refused);
     }
+    // A server that is asked for audiences wants to hear of one of them.
+    let told = match status.member("audiences") {
+        Some(Value::List(told)) => told.as_slice(),
+        _ => &[],
+    };
+    let meant = |audience: &String| told.iter().any(|told| told.as_text() == Some(audience));
+    let failed = status.member("error").and_then(Value::as_text).is_some_and(|error| !error.is_empty());
+    if failed || !wanted.audiences.is_empty() && !wanted.audiences.iter().any(meant) {
+        return Ok(Review::Refused);
+    }
     let user = status.member("user");
     let text = |name| user.and_then(|user| user.member(name)).and_then(Value::as_text).unwrap_or_default().to_owned();
     Ok(Review::Authenticated { username: text("username"), uid: text("uid") })

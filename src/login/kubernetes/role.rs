@@ -5,7 +5,7 @@ use crate::login::bound_claims::glob;
 use crate::login::cidr::Cidr;
 use crate::login::jwt_config::Origin;
 use crate::login::jwt_role::{check_token_fields, check_ttl};
-use crate::login::settings::{Settings, SettingsError, refused};
+use crate::login::settings::{Settings, SettingsError, refused, scalar};
 use crate::yaml;
 
 /// A checked role.
@@ -85,9 +85,10 @@ fn selector(settings: Settings<'_>) -> Result<Option<Vec<(String, String)>>, Set
         return Ok(None);
     }
     let invalid = || SettingsError::Refused { field: FIELD, reason: format!("invalid {FIELD:?} configured") };
-    let read = match Value::parse(text.as_bytes(), Duplicates::LastWins) {
-        Ok(value) => value,
-        Err(_) => Value::from(&yaml::Node::parse(&text).map_err(|_| invalid())?),
+    // What begins as a JSON object is one, whatever stands behind it.
+    let read = match Value::parse_first(text.as_bytes(), Duplicates::LastWins) {
+        Ok(value @ Value::Object(_)) => value,
+        _ => Value::from(&yaml::Node::parse(&text).map_err(|_| invalid())?),
     };
     if !matches!(read, Value::Object(_) | Value::Null) {
         return Err(invalid());
@@ -98,11 +99,90 @@ fn selector(settings: Settings<'_>) -> Result<Option<Vec<(String, String)>>, Set
     let mut labels = match read.member("matchLabels") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Object(members)) => {
-            let pair = |(name, value): &(String, Value)| Some((name.clone(), value.as_text()?.to_owned()));
+            let pair = |(name, value): &(String, Value)| {
+                let value = match value {
+                    Value::Boolean(value) => value.to_string(),
+                    other => scalar(other)?,
+                };
+                Some((name.clone(), value))
+            };
             members.iter().map(pair).collect::<Option<_>>().ok_or_else(invalid)?
         }
         Some(_) => return Err(invalid()),
     };
     labels.sort();
     Ok(Some(labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(json: &str) -> Result<KubernetesRole, SettingsError> {
+        let fields = Value::parse(json.as_bytes(), Duplicates::LastWins).unwrap();
+        KubernetesRole::parse(&fields, Origin::Written)
+    }
+
+    /// Each as a real server took it, or refused it.
+    #[test]
+    fn selectors_are_json_or_yaml_with_match_labels_alone() {
+        for (selector, wanted) in [
+            (r#"{"matchLabels":{"team":"a"}}"#, Some("team=a")),
+            (r#"{"matchLabels":{"team":"a"}} x"#, Some("team=a")),
+            (r#"{"matchLabels":{"team":5}}"#, Some("team=5")),
+            ("matchLabels:\n  team: a\n", Some("team=a")),
+            ("matchLabels: {team: a, env: dev}", Some("env=dev team=a")),
+            ("{}", Some("")),
+            (r#"{"matchExpressions":null}"#, Some("")),
+            (r#"{"matchExpressions":[{"key":"a","operator":"Exists"}]}"#, None),
+            (r#"{"matchLabels":[]}"#, None),
+            ("[]", None),
+            ("x", None),
+            ("{", None),
+        ] {
+            let fields = serde_json::json!({"bound_service_account_names": "*", "bound_service_account_namespace_selector": selector});
+            let shown = role(&fields.to_string()).ok().map(|role| {
+                let labels = role.namespace_selector.unwrap();
+                labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(shown.as_deref(), wanted, "{selector}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_would_refuse_is_refused_in_its_words() {
+        for (json, field, words) in [
+            (r#"{"bound_service_account_namespaces":"a"}"#, "bound_service_account_names", "can not be empty"),
+            (r#"{"bound_service_account_names":"a"}"#, "bound_service_account_namespaces", "is not set"),
+            (
+                r#"{"bound_service_account_names":["a","*"],"bound_service_account_namespaces":"a"}"#,
+                "bound_service_account_names",
+                "can not mix",
+            ),
+            (
+                r#"{"bound_service_account_names":"a","bound_service_account_namespaces":"a,*"}"#,
+                "bound_service_account_namespaces",
+                "can not mix",
+            ),
+            (
+                r#"{"bound_service_account_names":"a","bound_service_account_namespaces":"a","alias_name_source":"x"}"#,
+                "alias_name_source",
+                "invalid alias_name_source \"x\"",
+            ),
+            (
+                r#"{"bound_service_account_names":"a","bound_service_account_namespaces":"a","ttl":5,"max_ttl":3}"#,
+                "token_ttl",
+                "token ttl should not be greater",
+            ),
+            (
+                r#"{"bound_service_account_names":"a","bound_service_account_namespaces":"a","token_type":"batch","token_period":3}"#,
+                "token_type",
+                "periodic tokens",
+            ),
+        ] {
+            let error = role(json).unwrap_err();
+            assert!(error.field() == field && error.to_string().contains(words), "{json}: {error}");
+        }
+        assert!(role(r#"{"bound_service_account_names":["*"],"bound_service_account_namespaces":"*","alias_name_source":"serviceaccount_name","unknown":1}"#).is_ok());
+    }
 }

@@ -58,12 +58,14 @@ pub(super) fn totals(page: &mut String, query: &Query, selection: &Selection<'_>
         )
     };
     one(None, selection.matching)?;
-    for kind in Kind::ALL {
+    for kind in selection.kinds() {
         one(Some(kind), selection.count(kind))?;
     }
+    let besides =
+        if selection.board.is_empty() { "What has an error is" } else { "What would be refused, or has an error, is" };
     writeln!(
         page,
-        "</ul>\n<p class=\"note\">What expires within {} expires soon. What has an error is counted in its state as well.</p>\n</section>",
+        "</ul>\n<p class=\"note\">What expires within {} expires soon. {besides} counted in its state as well.</p>\n</section>",
         span(SOON.unsigned_abs()),
     )
 }
@@ -73,6 +75,13 @@ pub(super) fn errors(page: &mut String, query: &Query, selection: &Selection<'_>
     page.push_str("<section aria-labelledby=\"errors\">\n<h2 id=\"errors\">Errors</h2>\n");
     let there = Reason::ALL.into_iter().zip(selection.reasons).filter(|(_, count)| *count > 0);
     let there: Vec<(Reason, usize)> = there.collect();
+    if selection.beyond > 0 {
+        writeln!(
+            page,
+            "<p><code>max_series</code> is reached: {} of all tokens have no samples in the families with roles and scopes. They are shown here, and have their <code>jwt_exporter_token_*</code> samples.</p>",
+            grouped(selection.beyond),
+        )?;
+    }
     if there.is_empty() {
         page.push_str("<p>None.</p>\n</section>\n");
         return Ok(());
@@ -167,11 +176,12 @@ fn state(page: &mut String, source: &SourceStatus) {
 }
 
 /// What this is, and where programs look.
-pub(super) fn footer(page: &mut String, front: Front<'_>) -> Result {
+pub(super) fn footer(page: &mut String, selection: &Selection<'_>, front: Front<'_>) -> Result {
+    let verified = if selection.board.is_empty() { "not verified" } else { "verified for logins alone" };
     writeln!(
         page,
         r#"<footer>
-<p>jwt-exporter {}. For programs: <a href="metrics">metrics</a>, <a href="healthz">health</a>, <a href="readyz">readiness</a>. Signatures are not verified.</p>
+<p>jwt-exporter {}. For programs: <a href="metrics">metrics</a>, <a href="healthz">health</a>, <a href="readyz">readiness</a>. Signatures are {verified}.</p>
 </footer>"#,
         text(front.version),
     )

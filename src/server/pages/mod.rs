@@ -13,7 +13,7 @@ mod renewals;
 mod selection;
 mod tokens;
 
-use crate::metrics::RenewalStatus;
+use crate::metrics::{LoginBoard, RenewalStatus};
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use html::text;
@@ -39,7 +39,7 @@ pub(super) struct Front<'a> {
 pub(super) const HEADERS: &[(&str, &str)] = &[
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-qjiq9GJRO7KT8P2v5JEU4R9f9J/EHoMOgVXtdOE/OW4='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-Bwjp+qtGFgfvXbXzcUouM8SsFwN+24XHQndJ0mI+Pgs='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -47,17 +47,23 @@ pub(super) const HEADERS: &[(&str, &str)] = &[
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page that `query`, the address behind its `?`, asks for. Any text is a query; the page is at most as long as some hundred
+/// The page that `query`, the address behind its `?`, asks for, with what the logins of `board` say at `now`. Any text is a query; the page is at most as long as some hundred
 /// rows are, whatever they hold.
 #[must_use]
-pub fn status_page(snapshot: &Snapshot, query: &str, version: &'static str, now: UnixSeconds) -> String {
-    page_of(snapshot, query, Front { version, is_on: true, now, renewals: &[] })
+pub fn status_page(
+    snapshot: &Snapshot,
+    board: &LoginBoard,
+    query: &str,
+    version: &'static str,
+    now: UnixSeconds,
+) -> String {
+    page_of(snapshot, board, query, Front { version, is_on: true, now, renewals: &[] })
 }
 
 /// The same, with what else there is.
-pub(super) fn page_of(snapshot: &Snapshot, query: &str, front: Front<'_>) -> String {
+pub(super) fn page_of(snapshot: &Snapshot, board: &LoginBoard, query: &str, front: Front<'_>) -> String {
     let query = Query::parse(query);
-    let selection = Selection::new(snapshot, &query, front.now);
+    let selection = Selection::new(snapshot, board, &query, front.now);
     let mut page = String::with_capacity(16 * 1024);
     // Writing to a String cannot fail.
     let _ = write_page(&mut page, snapshot, &query, &selection, front);
@@ -95,7 +101,7 @@ fn write_page(
     around::errors(page, query, selection)?;
     around::sources(page, snapshot, front.now)?;
     page.push_str("</main>\n");
-    around::footer(page, front)?;
+    around::footer(page, selection, front)?;
     page.push_str("</body>\n</html>\n");
     Ok(())
 }
@@ -103,7 +109,7 @@ fn write_page(
 /// What a tab shows: the worst first.
 fn title(selection: &Selection<'_>) -> String {
     let mut title = String::new();
-    for kind in [kind::Kind::Expired, kind::Kind::Expiring] {
+    for kind in [kind::Kind::Expired, kind::Kind::Refused, kind::Kind::Expiring] {
         let count = selection.count(kind);
         if count > 0 {
             let _ = write!(title, "{} {} · ", html::grouped(count), kind.words().to_lowercase());

@@ -5,6 +5,8 @@
 use super::kind::Kind;
 use super::query::{Order, Query};
 use crate::log::escape;
+use crate::login::Verdict;
+use crate::metrics::LoginBoard;
 use crate::observation::{Reason, labels};
 use crate::snapshot::{Row, Snapshot};
 use crate::time::UnixSeconds;
@@ -28,17 +30,21 @@ pub(super) struct Selection<'a> {
     pub(super) before: usize,
     /// Those of the page.
     pub(super) rows: Vec<(Kind, Row<'a>)>,
+    /// What logins say.
+    pub(super) board: &'a LoginBoard,
+    /// Tokens, whether the text is in them or not, that have no series in the detailed families.
+    pub(super) beyond: usize,
 }
 
 impl<'a> Selection<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, query: &Query, now: UnixSeconds) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, board: &'a LoginBoard, query: &Query, now: UnixSeconds) -> Self {
         let needle = Needle::new(&query.text);
         let (mut counts, mut reasons) = ([0; Kind::ALL.len()], [0; Reason::ALL.len()]);
         let (mut matching, mut found) = (0usize, 0usize);
         // The first rows of the order, the last of them on top.
         let (up_to, mut first) = (query.page.saturating_mul(query.size), BinaryHeap::new());
         for (number, row) in snapshot.rows().enumerate() {
-            if !needle.is_in(&row) {
+            if !needle.is_in(&row, board, now) {
                 continue;
             }
             matching += 1;
@@ -49,10 +55,19 @@ impl<'a> Selection<'a> {
                 add_one(&mut reasons, Reason::ALL.iter().position(|known| *known == reason));
                 has_error = true;
             }
-            if has_error {
-                add_one(&mut counts, Kind::ALL.iter().position(|known| *known == Kind::Error));
+            let is_refused = !board.is_empty() && would_refuse(board, &row, now);
+            for (besides, is_one) in [(Kind::Error, has_error), (Kind::Refused, is_refused)] {
+                if is_one {
+                    add_one(&mut counts, Kind::ALL.iter().position(|known| *known == besides));
+                }
             }
-            if query.kind.is_some_and(|wanted| wanted != kind && !(wanted == Kind::Error && has_error)) {
+            let is_wanted = match query.kind {
+                None => true,
+                Some(Kind::Error) => has_error,
+                Some(Kind::Refused) => is_refused,
+                Some(wanted) => wanted == kind,
+            };
+            if !is_wanted {
                 continue;
             }
             found += 1;
@@ -69,13 +84,25 @@ impl<'a> Selection<'a> {
         let before = (page - 1) * query.size;
         let numbers: Vec<usize> = first.into_sorted_vec().into_iter().skip(before).map(|(_, number)| number).collect();
         let rows = pick(snapshot, &numbers).into_iter().map(|row| (Kind::of(&row, now), row)).collect();
-        Self { matching, counts, reasons, found, page, pages, before, rows }
+        let beyond = snapshot.beyond_detailed();
+        Self { matching, counts, reasons, found, page, pages, before, rows, board, beyond }
     }
 
     pub(super) fn count(&self, kind: Kind) -> usize {
         let counts = Kind::ALL.into_iter().zip(self.counts);
         counts.filter(|(known, _)| *known == kind).map(|(_, count)| count).sum()
     }
+
+    /// The kinds that there can be: without logins nothing is refused.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let refuses = !self.board.is_empty();
+        Kind::ALL.into_iter().filter(move |kind| refuses || *kind != Kind::Refused)
+    }
+}
+
+/// Whether a login would refuse the row's token now.
+fn would_refuse(board: &LoginBoard, row: &Row<'_>, now: UnixSeconds) -> bool {
+    board.verdicts_at(row.place(), now).any(|verdict| matches!(verdict, Verdict::Refused(_)))
 }
 
 fn add_one(counts: &mut [usize], at: Option<usize>) {
@@ -115,7 +142,8 @@ fn pick<'a>(snapshot: &'a Snapshot, numbers: &[usize]) -> Vec<Row<'a>> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Words, in lower case, all of which have to be found in a row: in a label's value, a reason's code or its detail.
+/// Words, in lower case, all of which have to be found in a row: in a label's value, a reason's code or its detail, or what a login
+/// says.
 struct Needle(Vec<String>);
 
 impl Needle {
@@ -123,12 +151,16 @@ impl Needle {
         Self(text.split(' ').filter(|word| !word.is_empty()).take(8).map(str::to_lowercase).collect())
     }
 
-    fn is_in(&self, row: &Row<'_>) -> bool {
+    fn is_in(&self, row: &Row<'_>, board: &LoginBoard, now: UnixSeconds) -> bool {
         self.0.iter().all(|word| {
             may_be_in_a_label(row, word) && row.labels().any(|(_, value)| holds(&value, word))
                 || row.errors().any(|(reason, detail)| holds(reason.as_str(), word) || holds(detail, word))
                 || row.token().is_some_and(|token| {
                     token.series().flat_map(labels).any(|(_, value)| holds(&value, word))
+                })
+                || !board.is_empty() && board.at(row.place(), now).any(|answer| {
+                    let (code, words) = answer.verdict.reason().unwrap_or_default();
+                    holds(&answer.name(), word) || holds(code, word) || holds(words, word)
                 })
                 // A place as it is written elsewhere: namespace/name.
                 || word.contains('/')
