@@ -76,7 +76,21 @@ fn jwt(case: &Value) -> Result<Assessment, (&'static str, SettingsError)> {
     let mount = JwtMount { server: server(), config, roles: roles(case, role) };
     let keys = keys(case, &mount.config.keys);
     let source = case["client_address"].as_str().map(|address| address.parse().unwrap());
-    Ok(mount.assess(case["login_role"].as_str(), &token(case), &keys, source))
+    let (role, token) = (case["login_role"].as_str(), token(case));
+    let assessment = mount.assess(role, &token, &keys, source);
+    // Beside other roles, and with nothing in words, it comes to the same.
+    let each = mount.assess_each(&[Some("nobody"), role, role], &token, &keys, source);
+    let edges = assessment.window().into_iter().flat_map(|window| [window.from, window.until]).flatten();
+    for now in edges.chain([UnixSeconds(0), UnixSeconds(1_800_000_000), UnixSeconds(i64::MAX)]) {
+        for (same, before) in [(&each[1], 0), (&each[2], -1)] {
+            let now = UnixSeconds(now.0.saturating_add(before));
+            assert_eq!(same.at(now), assessment.at(now), "{}", case["id"]);
+            assert_eq!(same.window_at(now), assessment.window_at(now), "{}", case["id"]);
+            assert_eq!(same.explain(now), [], "{}", case["id"]);
+        }
+    }
+    assert_eq!(each[0].at(UnixSeconds(0)), Verdict::Refused(Refusal::RoleMissing));
+    Ok(assessment)
 }
 
 fn token(case: &Value) -> Redacted {
