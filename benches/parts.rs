@@ -12,7 +12,7 @@ use jwt_exporter::jwt::{ClaimPaths, Decoder};
 use jwt_exporter::kubernetes::list::read_list;
 use jwt_exporter::kubernetes::object::SecretObject;
 use jwt_exporter::login::{Flavour, JwtConfig, JwtMount, JwtRole, Keys, Origin, Server};
-use jwt_exporter::metrics::{BuildInfo, OwnMetrics, encode};
+use jwt_exporter::metrics::{BuildInfo, LoginBoard, OwnMetrics, encode};
 use jwt_exporter::observation::{Bounds, ExtraLabels, Logins, Observer, Reading, SecretObservation, SecretView};
 use jwt_exporter::redacted::Redacted;
 use jwt_exporter::server::{Lasting, status_page, write_gzip};
@@ -196,7 +196,9 @@ fn encode_plain(bencher: Bencher<'_, '_>, tokens: usize) {
 #[divan::bench(args = ["", "size=200&page=90", "q=service-19999", "q=nobody+nowhere"])]
 fn status_page_of_20000_tokens(bencher: Bencher<'_, '_>, query: &str) {
     let snapshot = Held::new(20_000).snapshot();
-    bencher.counter(ItemsCount::new(20_000_usize)).bench_local(|| status_page(&snapshot, query, "", NOW));
+    bencher
+        .counter(ItemsCount::new(20_000_usize))
+        .bench_local(|| status_page(&snapshot, &LoginBoard::default(), query, "", NOW));
 }
 
 /// The first scrape of a snapshot: everything is compressed. Bytes are those of the text.

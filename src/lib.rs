@@ -11,7 +11,7 @@
 //! | 4 edges | [`renewal`], [`vault`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
 //! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`login`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
-//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`] | words that everybody uses |
+//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`], `memory` | words that everybody uses |
 //!
 //! Within a floor a room uses those that stand to the right of it.
 //!
@@ -35,6 +35,8 @@ pub mod jwt;
 pub mod kubernetes;
 pub mod log;
 pub mod login;
+#[cfg(all(target_arch = "x86_64", any(target_env = "musl", test)))]
+mod memory;
 pub mod metrics;
 pub mod observation;
 pub mod poller;

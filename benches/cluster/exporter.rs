@@ -4,6 +4,7 @@ use super::seed::Cluster;
 use super::support::http;
 use super::support::kubeconfig::Kubeconfig;
 use super::support::process::{self, Process};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -13,6 +14,13 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Longer than any step of it takes, and short beside what is measured.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// What is waited for longer is asked for less often: two processors are shared with what is measured, and each question takes some of
+/// them. Two parts of a hundred are lost at most.
+const PAUSES_IN_WHAT_PASSED: u32 = 50;
+
+/// Who uses no processor for so long has nothing to do.
+const REST: Duration = Duration::from_millis(500);
 
 pub struct Exporter {
     process: Process,
@@ -71,19 +79,34 @@ impl Exporter {
         self.wait("polls", || self.process.output().matches(" Secrets, read in ").count() >= polls);
     }
 
-    /// Waits until the reference has said so many times that it shows a Secret. Seldom asked: it writes megabytes.
-    pub fn wait_for_reference(&self, secrets: usize) {
-        self.wait("the reference", || {
-            std::thread::sleep(Duration::from_millis(100));
-            self.process.output().matches("Metrics exported for secret").count() >= secrets
+    /// Waits until the reference shows all Secrets; returns when that was. It does not say so, and its log keeps only some of the lines of
+    /// a kind (zap, sampling): it is done when it has begun to show some and then does nothing any more.
+    pub fn wait_for_reference(&self) -> Instant {
+        self.wait("the reference", || self.process.output().contains("Metrics exported for secret"));
+        let (used, worked) = (Cell::new(0), Cell::new(Instant::now()));
+        self.wait("the reference's end of work", || {
+            let now = self.processor_time();
+            if now != used.replace(now) {
+                worked.set(Instant::now());
+            }
+            worked.get().elapsed() > REST
         });
+        worked.get()
+    }
+
+    /// Clock ticks, of ten milliseconds.
+    fn processor_time(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        // Behind the name, which may hold anything (proc(5)).
+        let fields = stat.rsplit_once(") ").unwrap().1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     fn wait(&self, awaited: &str, there: impl Fn() -> bool) {
         let begun = Instant::now();
         while !there() {
             assert!(begun.elapsed() < LIMIT, "{awaited}: not within {LIMIT:?}:\n{}", self.process.last_lines(40));
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(PAUSE.max(begun.elapsed() / PAUSES_IN_WHAT_PASSED));
         }
     }
 

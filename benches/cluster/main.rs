@@ -111,23 +111,19 @@ fn first_scrape(cluster: &Cluster, size: usize, table: &mut Table) {
 }
 
 fn to_first_scrape(cluster: &Cluster, config: &str, size: usize, compression: bool) -> Duration {
-    first_scrape_of(size, || {
-        let exporter = Exporter::start_with_compression(cluster, config, compression);
-        exporter.wait_until_ready();
-        exporter
-    })
-    .1
+    let begun = Instant::now();
+    let exporter = Exporter::start_with_compression(cluster, config, compression);
+    exporter.wait_until_ready();
+    let ready = begun.elapsed();
+    ready + complete_scrape(&exporter, size)
 }
 
-/// How long it takes from `start` to the end of a scrape, which must be complete.
-fn first_scrape_of(size: usize, start: impl FnOnce() -> Exporter) -> (Exporter, Duration) {
-    let begun = Instant::now();
-    let exporter = start();
+/// How long a scrape takes, which must be complete.
+fn complete_scrape(exporter: &Exporter, size: usize) -> Duration {
     // Not by ourselves: to hold 80 MB of text in this process takes longer than to send them.
-    timed(rivals::curl(&[&exporter.url()]));
-    let took = begun.elapsed();
-    assert_eq!(series(&exporter.scrape()), 2 * size, "the first scrape after readiness must be complete");
-    (exporter, took)
+    let took = timed(rivals::curl(&[&exporter.url()]));
+    assert_eq!(series(&exporter.scrape()), 2 * size, "the first scrape must be complete");
+    took
 }
 
 fn series(text: &str) -> usize {

@@ -5,7 +5,8 @@ use super::exporter::Exporter;
 use super::rivals::{curl, timed};
 use super::seed::Cluster;
 use super::table::Table;
-use super::{first_scrape_of, to_first_scrape};
+use super::{complete_scrape, to_first_scrape};
+use std::time::Instant;
 
 /// It needs ten seconds to start.
 const STARTS: usize = 3;
@@ -18,12 +19,10 @@ pub fn beside(cluster: &Cluster, size: usize, table: &mut Table) {
     let mut reference = None;
     for _ in 0..STARTS {
         drop(reference.take());
-        let (started, took) = first_scrape_of(size, || {
-            let reference = Exporter::start_reference(&program, cluster);
-            reference.wait_for_reference(size);
-            reference
-        });
-        theirs.push(took);
+        let begun = Instant::now();
+        let started = Exporter::start_reference(&program, cluster);
+        let shown = started.wait_for_reference().duration_since(begun);
+        theirs.push(shown + complete_scrape(&started, size));
         reference = Some(started);
         ours.push(to_first_scrape(cluster, "", size, false));
     }

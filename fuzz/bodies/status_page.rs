@@ -4,19 +4,21 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_exporter::jwt::ClaimPaths;
-use jwt_exporter::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
+use jwt_exporter::login::{Refusal, Verdict};
+use jwt_exporter::metrics::{Judged, LoginBoard, LoginCase};
+use jwt_exporter::observation::{Bounds, DataValue, ExtraLabels, LoginName, Logins, Observer, Reading, SecretView};
 use jwt_exporter::server::status_page;
-use jwt_exporter::snapshot::{Snapshot, SourceStatus};
+use jwt_exporter::snapshot::{Row, Snapshot, SourceStatus};
 use jwt_exporter::time::UnixSeconds;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 const NOW: UnixSeconds = UnixSeconds(1_795_321_800);
 
-const TAGS: [&str; 39] = [
+const TAGS: [&str; 40] = [
     "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "p", "time", "nav", "ul", "li",
     "strong", "main", "section", "b", "form", "label", "input", "select", "option", "button", "table", "caption",
-    "thead", "tbody", "tr", "th", "td", "span", "bdi", "code", "details", "summary", "dl", "footer",
+    "thead", "tbody", "tr", "th", "td", "span", "bdi", "code", "details", "div", "summary", "dl", "footer",
 ];
 const MORE_TAGS: [&str; 3] = ["dt", "dd", "wbr"];
 const VOID: [&str; 3] = ["meta", "input", "wbr"];
@@ -75,7 +77,12 @@ pub(super) fn run(input: &[u8]) -> bool {
     let source = SourceStatus { tried: true, failure: Some(rest.into()), ..SourceStatus::untried(rest) };
     let snapshot = Snapshot::assemble([(&source, &held[..])], 100);
 
-    let page = status_page(&snapshot, query, "1", NOW);
+    let name = LoginName { login: rest.into(), role: query.into() };
+    let judged = Judged::Always(Verdict::Refused(Refusal::RoleMissing));
+    let case = |row: Row<'_>| LoginCase::new(row.place(), &name, judged.clone());
+    let board = LoginBoard::new(snapshot.rows().map(case).collect(), Vec::new());
+
+    let page = status_page(&snapshot, &board, query, "1", NOW);
     assert!(page.len() < 200_000, "{} bytes", page.len());
     assert!(!page.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "a control character");
     check(&page);

@@ -52,7 +52,8 @@ Looks at every source of the configuration once and prints a table, what expires
   -log-format NAME          text, or json: one object a line (default text)
 
 The table is as wide as the terminal, or as the variable COLUMNS says, and coloured on a terminal unless NO_COLOR is set.
-Exit codes: 0 all well; 1 a token is expired, expires within the time, or cannot be read; 2 a source could not be read.
+Exit codes: 0 all well; 1 a token is expired, expires within the time, cannot be read, or would be refused by a login that it
+is meant for, now or within the time; 2 a source could not be read.
 ";
 
 const INSPECT_USAGE: &str = "\
@@ -71,10 +72,11 @@ read.
 ";
 
 const EXPLAIN_USAGE: &str = "\
-Usage: jwt-exporter explain [flags] NAMESPACE/NAME
+Usage: jwt-exporter explain [flags] NAMESPACE/NAME|PATH
 
 Says why this Secret has its samples, or has none: what of the configuration takes it or passes it over, which data keys are
-read, what came of each. No value is printed.
+read, what came of each, and which of the logins that it names would refuse it. The same of a file, by its path (/token,
+./token). No value is printed. Asks the servers that the configuration names.
 
   -config PATH              configuration file; ~ and $VAR are expanded (default /config/config.yaml)
   -level LEVEL              log level: trace, debug, info, warn, error or off (default error)

@@ -2,18 +2,25 @@
 //!
 //! One dash or two, `-flag value` or `-flag=value`, switches also as `-flag=false`, the last one wins, `--` ends the flags.
 //! pico-args knows neither the single dash nor the last one, so the arguments are put in its form first.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `command` | the commands, their flags and their usage |
+//! | `sorted` | the arguments by the rules of Go's `flag` package |
+//! | `usage_error` | why a command line is refused |
 
 mod command;
+mod sorted;
+mod usage_error;
 
 pub use command::Command;
+pub use usage_error::UsageError;
 
 use crate::config::parse_duration;
 use crate::log::{self, LevelFilter};
 use crate::observation::LoginName;
-use command::commands_with;
-use std::collections::BTreeMap;
+use sorted::Sorted;
 use std::ffi::OsString;
-use std::fmt;
 use std::time::Duration;
 
 /// What the process was asked to do.
@@ -44,13 +51,13 @@ pub enum Invocation {
     },
     /// `renew -dry-run`: what the renewals would do now.
     RenewDryRun(Flags),
-    /// `explain NAMESPACE/NAME`.
+    /// `explain NAMESPACE/NAME`, or `explain PATH`.
     Explain {
         /// As for the exporter.
         flags: Flags,
-        /// Of the Secret.
+        /// Of the Secret; empty for a file.
         namespace: String,
-        /// Of the Secret.
+        /// Of the Secret; of a file the path.
         name: String,
     },
 }
@@ -86,97 +93,8 @@ pub enum Format {
     Csv,
 }
 
-/// Why the arguments cannot be understood, in the words of Go's `flag` package where it has some.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UsageError {
-    /// An argument that is no UTF-8 text, from 1.
-    NotUtf8 {
-        /// Its position.
-        position: usize,
-    },
-    /// `-`, `---x` or `-=x`.
-    BadSyntax(String),
-    /// A flag that nothing knows.
-    Unknown(String),
-    /// A flag at the end that wants a value.
-    NeedsArgument(&'static str),
-    /// A value that its flag does not take.
-    InvalidValue {
-        /// Without its dash.
-        flag: &'static str,
-        /// The value.
-        value: String,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// An argument that is no flag, where there is none to be.
-    Unexpected(String),
-    /// A flag of another command.
-    OtherCommand {
-        /// Without its dash.
-        flag: &'static str,
-        /// What was to be done.
-        command: Command,
-    },
-    /// `explain` has to be told one Secret.
-    NeedsSecret,
-    /// `renew` without `-dry-run`.
-    NeedsDryRun,
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Go's %q: the quotes and whatever could steer a terminal are escaped.
-        match self {
-            Self::NotUtf8 { position } => write!(f, "argument {position} is not UTF-8 text"),
-            Self::BadSyntax(argument) => write!(f, "bad flag syntax: {}", argument.escape_debug()),
-            Self::Unknown(name) => write!(f, "flag provided but not defined: -{}", name.escape_debug()),
-            Self::NeedsArgument(flag) => write!(f, "flag needs an argument: -{flag}"),
-            Self::InvalidValue { flag, value, expected } => {
-                write!(f, "invalid value {value:?} for flag -{flag}: expected {expected}")
-            }
-            Self::Unexpected(argument) => write!(f, "unexpected argument {argument:?}"),
-            Self::OtherCommand { flag, command: Command::Run } => {
-                write!(f, "flag -{flag} belongs to a command: {}", commands_with(flag).join(", "))
-            }
-            Self::OtherCommand { flag, command } => write!(f, "flag -{flag} does not belong to {}", command.name()),
-            Self::NeedsDryRun => {
-                f.write_str("only the running exporter renews; `renew -dry-run` shows what it would do")
-            }
-            Self::NeedsSecret => f.write_str("explain needs the namespace and name of one Secret: NAMESPACE/NAME"),
-        }
-    }
-}
-
-impl std::error::Error for UsageError {}
-
-/// What `-level` takes.
-const LEVELS: &str = "trace, debug, info, warn, error or off";
-
-/// What `-log-format` takes.
-const LOG_FORMATS: &str = "text or json";
-
-/// Flags with a value.
-const VALUES: [&str; 7] = ["config", "once", "level", "log-format", "expiring-within", "output", "login"];
-
-/// Flags that are there or not.
-const SWITCHES: [&str; 5] = ["check-config", "dry-run", "version", "help", "h"];
-
-/// What `-expiring-within` takes.
-const DURATION: &str = "a time such as 12h or 7d";
-
 /// `-expiring-within` unless said.
 const A_WEEK: Duration = Duration::from_secs(7 * 86_400);
-
-/// The arguments, sorted.
-struct Sorted {
-    command: Command,
-    /// Each flag with the last of its values, checked. A switch that is on has an empty value, one that is off is not there.
-    last: BTreeMap<&'static str, String>,
-    /// What is no flag, but for the command.
-    operands: Vec<String>,
-    help: bool,
-}
 
 /// Reads the arguments, the program's own name not among them. They are read in their order: a `-help` before a mistake
 /// is answered, after it the mistake is. Flags may stand before and behind what is none.
@@ -184,7 +102,7 @@ struct Sorted {
 /// # Errors
 /// The first thing that is not understood, and the command that it was said to.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, (UsageError, Command)> {
-    let mut sorted = Sorted { command: Command::Run, last: BTreeMap::new(), operands: Vec::new(), help: false };
+    let mut sorted = Sorted::new();
     let result = sorted.sort(arguments).and_then(|()| sorted.invocation());
     result.map_err(|error| (error, sorted.command))
 }
@@ -195,7 +113,7 @@ impl Sorted {
         if self.help {
             return Ok(Invocation::Help(*command));
         }
-        let mut arguments = pico_args::Arguments::from_vec(in_long_form(last));
+        let mut arguments = pico_args::Arguments::from_vec(self.in_long_form());
         // Nothing is left to go wrong here; should it, the flag is refused and not passed over.
         let refused = |flag: &'static str, expected: &'static str| {
             let value = last.get(flag).cloned().unwrap_or_default();
@@ -239,12 +157,20 @@ impl Sorted {
                 (None, _) => Err(UsageError::NeedsArgument("login")),
             },
             (Command::Inspect, files) => Ok(Invocation::Inspect(format, files.to_vec())),
-            (Command::Explain, [secret]) => match secret.split_once('/') {
-                Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-                    Ok(Invocation::Explain { flags, namespace: namespace.to_owned(), name: name.to_owned() })
+            (Command::Explain, [place]) => {
+                // No name of Kubernetes holds a slash.
+                let (namespace, name) = match place.split_once('/') {
+                    Some((namespace, name)) if name.is_empty() || name.contains('/') || is_folder(namespace) => {
+                        ("", &**place)
+                    }
+                    Some((namespace, name)) => (namespace, name),
+                    None => return Err(UsageError::NeedsSecret),
+                };
+                if place.ends_with('/') {
+                    return Err(UsageError::NeedsSecret);
                 }
-                _ => Err(UsageError::NeedsSecret),
-            },
+                Ok(Invocation::Explain { flags, namespace: namespace.to_owned(), name: name.to_owned() })
+            }
             (Command::Explain, []) => Err(UsageError::NeedsSecret),
             (Command::Renew, []) if dry_run => Ok(Invocation::RenewDryRun(flags)),
             (Command::Renew, []) => Err(UsageError::NeedsDryRun),
@@ -262,75 +188,6 @@ impl Sorted {
             }),
         }
     }
-
-    fn operand(&mut self, argument: String) -> Result<(), UsageError> {
-        if self.command != Command::Run {
-            self.operands.push(argument);
-            return Ok(());
-        }
-        self.command = Command::named(&argument).ok_or(UsageError::Unexpected(argument))?;
-        Ok(())
-    }
-
-    /// Ends at the first `-help`.
-    fn sort(&mut self, arguments: impl IntoIterator<Item = OsString>) -> Result<(), UsageError> {
-        let mut arguments = arguments
-            .into_iter()
-            .enumerate()
-            .map(|(index, argument)| argument.into_string().map_err(|_| UsageError::NotUtf8 { position: index + 1 }));
-        while let Some(argument) = arguments.next().transpose()? {
-            if argument == "--" {
-                return arguments.try_for_each(|argument| self.operand(argument?));
-            }
-            let Some(flag) =
-                argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).filter(|_| argument != "-")
-            else {
-                self.operand(argument)?;
-                continue;
-            };
-            if flag.is_empty() || flag.starts_with(['-', '=']) {
-                return Err(UsageError::BadSyntax(argument));
-            }
-            let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
-            if let Some(flag) = VALUES.into_iter().find(|known| *known == name) {
-                let value = match value {
-                    Some(value) => value.to_owned(),
-                    None => arguments.next().transpose()?.ok_or(UsageError::NeedsArgument(flag))?,
-                };
-                check(flag, &value)?;
-                self.last.insert(flag, value);
-            } else if let Some(flag) = SWITCHES.into_iter().find(|known| *known == name) {
-                let on = value.map_or(Some(true), boolean);
-                match on {
-                    Some(true) if matches!(flag, "help" | "h") => {
-                        self.help = true;
-                        return Ok(());
-                    }
-                    Some(true) => self.last.insert(flag, String::new()),
-                    Some(false) => self.last.remove(flag),
-                    None => {
-                        let value = value.unwrap_or_default().to_owned();
-                        return Err(UsageError::InvalidValue { flag, value, expected: "true or false" });
-                    }
-                };
-            } else {
-                return Err(UsageError::Unknown(name.to_owned()));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn check(flag: &'static str, value: &str) -> Result<(), UsageError> {
-    let (good, expected) = match flag {
-        "level" => (level(value).is_some(), LEVELS),
-        "log-format" => (log_format(value).is_some(), LOG_FORMATS),
-        "expiring-within" => (parse_duration(value).is_ok(), DURATION),
-        "output" => (format(value).is_some(), "table, json or csv"),
-        "login" => (LoginName::parse(value).is_some(), "a login with its role, such as vault-dev/dev-role"),
-        _ => (!value.is_empty(), "a path"),
-    };
-    if good { Ok(()) } else { Err(UsageError::InvalidValue { flag, value: value.to_owned(), expected }) }
 }
 
 fn format(text: &str) -> Option<Format> {
@@ -342,29 +199,10 @@ fn format(text: &str) -> Option<Format> {
     }
 }
 
-/// The flags as pico-args wants them: two dashes, each once, the value apart (after `=` it would lose its quotes). The
-/// path comes first: it is the one value that can look like a flag, and is taken away with its flag before others are
-/// searched.
-fn in_long_form(last: &BTreeMap<&'static str, String>) -> Vec<OsString> {
-    let values =
-        VALUES.iter().filter_map(|flag| last.get(flag).map(|value| [format!("--{flag}"), value.clone()])).flatten();
-    let switches = SWITCHES.iter().filter(|flag| last.contains_key(*flag)).map(|flag| format!("--{flag}"));
-    values.chain(switches).map(OsString::from).collect()
-}
-
 fn log_format(text: &str) -> Option<log::Format> {
     match text {
         "text" => Some(log::Format::Text),
         "json" => Some(log::Format::Json),
-        _ => None,
-    }
-}
-
-/// As Go's `strconv.ParseBool`.
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
 }
@@ -380,6 +218,11 @@ fn level(text: &str) -> Option<LevelFilter> {
         "off" => LevelFilter::Off,
         _ => return None,
     })
+}
+
+/// What stands before the first slash of a path, and is no namespace.
+fn is_folder(before: &str) -> bool {
+    matches!(before, "" | "." | ".." | "~")
 }
 
 #[cfg(test)]
@@ -512,8 +355,13 @@ mod tests {
         assert_eq!(read(&["inspect", "-config", "a"]), other("config", Command::Inspect));
         assert_eq!(read(&["check", "x"]), Err(UsageError::Unexpected("x".into())));
         assert_eq!(read(&["explain", "n/s", "x"]), Err(UsageError::Unexpected("x".into())));
-        for secret in [&["explain"][..], &["explain", "n"], &["explain", "/s"], &["explain", "n/"]] {
+        for secret in [&["explain"][..], &["explain", "n"], &["explain", "n/"], &["explain", "/"], &["explain", "./n/"]]
+        {
             assert_eq!(read(secret), Err(UsageError::NeedsSecret));
+        }
+        for path in ["/s", "./s", "../s", "~/s", "a/b/c", "/run/token"] {
+            let Ok(Invocation::Explain { namespace, name, .. }) = read(&["explain", path]) else { panic!("{path}") };
+            assert_eq!((&*namespace, &*name), ("", path));
         }
         assert!(matches!(read(&["inspect", "-output=csv"]), Err(UsageError::InvalidValue { .. })));
         assert!(matches!(read(&["check", "-expiring-within", "7"]), Err(UsageError::InvalidValue { .. })));

@@ -3,10 +3,11 @@
 use super::sources;
 use crate::config::Config;
 use crate::metrics::{Judged, LoginBoard, OwnMetrics};
-use crate::observation::LoginName;
+use crate::observation::{self, LoginName};
 use crate::published::Published;
+use crate::renewal::{LoginsOf, TargetPlan};
 use crate::snapshot::Snapshot;
-use crate::vault::{Connect, Errand, Means, Reviewer, look_once};
+use crate::vault::{Connect, Errand, Foresight, Means, Reviewer, look_once};
 use std::sync::Arc;
 
 /// The thread, if it runs. It stops when this is dropped.
@@ -45,9 +46,29 @@ impl Logins {
         Ok(())
     }
 
+    /// The way to ask about tokens that are yet to come, while there are logins.
+    pub(super) fn foresight(&self) -> Option<Foresight> {
+        self.errand.as_ref().map(Errand::foresight)
+    }
+
     fn means(&self, config: &Config) -> Means {
         means(config, self.own.clone(), Arc::clone(&self.snapshot))
     }
+}
+
+/// The logins that a renewed token has to pass: those that the token which is there is held against. Files have none.
+pub(super) fn of_renewals(config: &Config) -> Arc<LoginsOf> {
+    let (secrets, is_any) = (config.secrets.clone(), !config.logins.is_empty());
+    Arc::new(move |target, annotation| match target {
+        TargetPlan::Secret { context, namespace, name, key, .. } if is_any => {
+            let named = secrets
+                .iter()
+                .find(|one| (&one.context, &one.namespace, &one.name) == (context, namespace, name))
+                .map_or(&[][..], |one| &one.logins);
+            observation::Logins::named_or(named, annotation).of_key(key)
+        }
+        _ => Arc::default(),
+    })
 }
 
 /// Judges the tokens of a snapshot once. Their verdicts are among the metrics from then on; they are returned, too.
@@ -57,6 +78,14 @@ pub(super) fn judge_once(
     snapshot: Arc<Published<Snapshot>>,
 ) -> Vec<(String, LoginName, Judged)> {
     look_once(config.logins.clone(), means(config, own.clone(), snapshot))
+}
+
+/// The same, as it is shown. Without logins nobody is asked anything.
+pub(super) fn board_once(config: &Config, own: &OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Arc<LoginBoard> {
+    if !config.logins.is_empty() {
+        judge_once(config, own, snapshot);
+    }
+    own.logins()
 }
 
 fn means(config: &Config, own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Means {

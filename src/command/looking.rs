@@ -23,7 +23,7 @@ pub(super) fn own_metrics() -> Result<OwnMetrics, String> {
     OwnMetrics::new(build).map_err(|error| format!("the exporter's own metrics: {error}"))
 }
 
-/// Polls every source once; no server, no watch. On a terminal, standard error shows how far it is.
+/// Polls every source once, all at the same time; no server, no watch. On a terminal, standard error shows how far it is.
 ///
 /// # Errors
 /// That there is none.
@@ -43,14 +43,13 @@ pub(super) fn look(config: &Config, own: &OwnMetrics) -> Result<Snapshot, String
     for source in &mut sources {
         source.count_into(Arc::clone(&seen));
     }
-    let current = Mutex::new(String::new());
+    let reading: Mutex<Vec<String>> = Mutex::new(sources.iter().map(|source| source.name().to_owned()).collect());
     let done = AtomicBool::new(false);
     let progress = Progress::new();
     Ok(thread::scope(|scope| {
-        let teller = progress.is_shown().then(|| scope.spawn(|| tell(&progress, &current, &seen, &done)));
+        let teller = progress.is_shown().then(|| scope.spawn(|| tell(&progress, &reading, &seen, &done)));
         let snapshot = poller::poll_once(sources, config.max_series, own, |name| {
-            seen.store(0, Ordering::Relaxed);
-            name.clone_into(&mut current.lock().unwrap_or_else(PoisonError::into_inner));
+            reading.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != name);
         });
         done.store(true, Ordering::Relaxed);
         if let Some(teller) = teller {
@@ -86,19 +85,28 @@ impl Source for Unreachable {
     }
 }
 
-fn tell(progress: &Progress, current: &Mutex<String>, seen: &AtomicUsize, done: &AtomicBool) {
+fn tell(progress: &Progress, reading: &Mutex<Vec<String>>, seen: &AtomicUsize, done: &AtomicBool) {
     let begun = Instant::now();
     let mut said = false;
     while !done.load(Ordering::Relaxed) {
         thread::park_timeout(Duration::from_millis(200));
         if begun.elapsed() >= PATIENCE && !done.load(Ordering::Relaxed) {
-            let name = escape(&current.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+            let what = named(&reading.lock().unwrap_or_else(PoisonError::into_inner));
             let (seen, seconds) = (seen.load(Ordering::Relaxed), begun.elapsed().as_secs());
-            progress.say(&format!("reading {name}: {seen} Secrets, {seconds} s"));
+            progress.say(&format!("reading {what}: {seen} Secrets so far, {seconds} s"));
             said = true;
         }
     }
     if said {
         progress.clear();
+    }
+}
+
+/// The sources that are being read, in a few words.
+fn named(reading: &[String]) -> String {
+    match reading {
+        [] => "what was found".to_owned(),
+        [one] => escape(one).into_owned(),
+        [first, others @ ..] => format!("{} and {} more", escape(first), others.len()),
     }
 }

@@ -27,9 +27,7 @@ pub(super) fn once(config: &Config, path: &str) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    if !config.logins.is_empty() {
-        logins::judge_once(config, &own, Arc::clone(&snapshot));
-    }
+    logins::board_once(config, &own, Arc::clone(&snapshot));
     let snapshot = snapshot.load();
     let failed = tell_failures(&snapshot);
     let write = |out: &mut dyn Write| metrics::encode_for_file(&snapshot, &own, out);

@@ -5,14 +5,14 @@
 //! Sources whose [`Recipe`] is the same as before go on untouched. The others are ended as soon as their successors wait for
 //! the poller, so that it is not kept by a server that does not answer.
 
-use super::logins::Logins;
+use super::logins::{self, Logins};
 use super::renewals::Renewals;
 use super::sources::{self, Recipe, recipes};
 use crate::config::{self, Config, ConfigError, ConfigFile, Loaded, WatchedFile};
 use crate::metrics::OwnMetrics;
 use crate::poller::{Handover, Lineup, Place, SourceNumber};
 use crate::published::Published;
-use crate::renewal::Means;
+use crate::renewal::{Clusters, Leaving, Means};
 use crate::snapshot::Snapshot;
 use crate::source::Stopper;
 use std::hash::{BuildHasher as _, RandomState};
@@ -37,6 +37,7 @@ pub(super) struct Reloader {
     current: Loaded,
     running: Vec<Running>,
     renewals: Renewals,
+    leaving: Arc<Leaving>,
     snapshot: Arc<Published<Snapshot>>,
     next_number: SourceNumber,
     own: OwnMetrics,
@@ -109,6 +110,7 @@ impl Reloader {
             current: loaded,
             running: Vec::new(),
             renewals: Renewals::default(),
+            leaving: Arc::default(),
             snapshot,
             next_number: SourceNumber::FIRST,
             own,
@@ -134,23 +136,29 @@ impl Reloader {
     pub(super) fn start_errands(&mut self) -> Result<(), String> {
         self.logins.take(&self.current.config)?;
         let means = self.means(&self.current.config)?;
-        self.renewals.take(self.current.config.renewals.clone(), means)
+        let foresight = self.logins.foresight();
+        self.renewals.take(self.current.config.renewals.clone(), Means { foresight, ..means })
     }
 
-    /// What the renewals of a configuration are made with: a cluster of their own, since those of the sources come and go. Beside
-    /// `contexts` they are of files alone, and need none.
+    /// What the renewals of a configuration are made with: clusters of their own, since those of the sources come and go.
     fn means(&self, config: &Config) -> Result<Means, String> {
         let own = self.own.clone();
-        let is_asked = config.kubernetes && config.contexts.is_empty() && !config.renewals.is_empty();
-        let cluster = if is_asked { Some(Arc::new(sources::cluster(config, None, &own)?)) } else { None };
+        let clusters = Clusters::of(&config.renewals, |context| sources::cluster(config, context, &own))?;
         let shard = config.shard;
         let owns = move |namespace: &str, name: &str| shard.is_none_or(|shard| shard.owns(namespace, name));
-        Ok(Means { owns: Arc::new(owns), ..Means::new(cluster, own, Arc::clone(&self.snapshot)) })
+        let logins = logins::of_renewals(config);
+        let leaving = Arc::clone(&self.leaving);
+        Ok(Means { owns: Arc::new(owns), logins, leaving, ..Means::new(clusters, own, Arc::clone(&self.snapshot)) })
     }
 
     /// Whether the page is to be shown, now and after each reload.
     pub(super) fn status_page(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.status_page)
+    }
+
+    /// Whom to tell when the program is to stop.
+    pub(super) fn leaving(&self) -> Arc<Leaving> {
+        Arc::clone(&self.leaving)
     }
 
     /// Looks and reads until nobody can ask any more.
@@ -266,7 +274,8 @@ impl Reloader {
         if let Err(error) = self.logins.take(&self.current.config) {
             log::error!("{error}");
         }
-        if let Err(error) = self.renewals.take(self.current.config.renewals.clone(), means) {
+        let foresight = self.logins.foresight();
+        if let Err(error) = self.renewals.take(self.current.config.renewals.clone(), Means { foresight, ..means }) {
             log::error!("{error}");
         }
         if changes.is_empty() {

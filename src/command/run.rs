@@ -15,6 +15,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
+
+/// A renewal that is under way has so long to end well: a token in hand is written, a claim is given up.
+const LAST_MOMENT: Duration = Duration::from_millis(800);
 
 /// What ends the program.
 enum End {
@@ -89,10 +93,13 @@ fn serve(named: Option<String>, loaded: Loaded) -> Result<End, String> {
 
     // Behind the listener: a second exporter that finds the port in use must not renew anything.
     reloader.start_errands()?;
+    let leaving = reloader.leaving();
     // Not on this thread: a file system that hangs must not keep the program from its end.
     spawn("reload", move || reloader.run(&reload_asked))?;
 
-    told.recv().map_err(|_| "every thread has ended".to_owned())
+    let end = told.recv().map_err(|_| "every thread has ended".to_owned());
+    leaving.leave(LAST_MOMENT);
+    end
 }
 
 /// No core is dumped: it would hold credentials, and what a poll was just reading.

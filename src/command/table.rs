@@ -51,7 +51,14 @@ pub(super) fn render(columns: &[Column], lines: &[(Tone, Vec<String>)], look: Lo
     }
     let mut text = String::new();
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
+    let mut before: Option<&String> = None;
     for (tone, cells) in std::iter::once(&(Tone::Plain, headings)).chain(lines) {
+        // A second line about the same, of which nothing is left but that, says nothing.
+        let is_bare = shown.iter().skip(1).all(|(at, ..)| cells.get(*at).is_none_or(String::is_empty));
+        let last = std::mem::replace(&mut before, cells.first());
+        if is_bare && last.is_some() && last == cells.first() {
+            continue;
+        }
         let mut line = String::new();
         for (at, column, columns_wide) in &shown {
             let cell = cut(cells.get(*at).map_or("", String::as_str), *columns_wide, column.middle);
@@ -145,6 +152,14 @@ mod tests {
         let bad = [(Tone::Bad, ["a", "i", "b"].map(str::to_owned).to_vec())];
         let text = render(&COLUMNS, &bad, Look { width: Some(40), colour: true });
         assert_eq!(text, "PLACE  ISSUER  EXPIRES\n\x1b[31ma      i       b\x1b[0m\n");
+    }
+
+    #[test]
+    fn a_second_line_of_which_nothing_is_left_is_not_there() {
+        let lines = lines(&[["a", "x", "now"], ["a", "y", ""], ["b", "", ""], ["c", "", ""]]);
+        let wide = "PLACE  ISSUER  EXPIRES\na      x       now\na      y\nb\nc\n";
+        assert_eq!(render(&COLUMNS, &lines, look(80)), wide);
+        assert_eq!(render(&COLUMNS, &lines, look(17)), "PLACE  EXPIRES\na      now\nb\nc\n");
     }
 
     proptest! {

@@ -86,7 +86,7 @@ pub(super) fn secrets(value: &Reader<'_>, config: &Config) -> Result<Vec<NamedSe
 }
 
 /// In which cluster a named Secret is: one has to be named where there are several.
-fn context_of_secret(
+pub(super) fn context_of_secret(
     item: &Reader<'_>,
     context: Option<&Reader<'_>>,
     config: &Config,

@@ -4,6 +4,7 @@ use super::reader::{Fault, Fields, Reader};
 use super::{Config, Expected, Lookup, duration, expand, file, places};
 use crate::http_client::{BaseUrl, Method};
 use crate::kubernetes::check_qualified;
+use crate::observation::cluster_label;
 use crate::renewal::{
     BeforeExpiry, CredentialsPlan, Place, Policy, Renewal, RequestPlan, TargetPlan, Template, TemplateError,
 };
@@ -12,9 +13,9 @@ use std::time::Duration;
 
 const KEYS: &[&str] =
     &["secret", "file", "create", "before_expiry", "credentials", "credentials_files", "request", "token", "retry"];
-const SECRET_KEYS: &[&str] = &["namespace", "name", "key"];
+const SECRET_KEYS: &[&str] = &["context", "namespace", "name", "key"];
 const CREATE_KEYS: &[&str] = &["labels"];
-const CREDENTIALS_KEYS: &[&str] = &["namespace", "name"];
+const CREDENTIALS_KEYS: &[&str] = &["context", "namespace", "name"];
 const REQUEST_KEYS: &[&str] = &["method", "url", "headers", "body", "ca_file", "insecure_skip_verify", "timeout"];
 const RETRY_KEYS: &[&str] = &["first", "most"];
 
@@ -50,7 +51,13 @@ pub(super) fn renewals(value: &Reader<'_>, config: &Config, lookup: Lookup<'_>) 
 fn renewal(item: &Reader<'_>, config: &Config, lookup: Lookup<'_>) -> Result<Renewal, Fault> {
     let fields = item.fields(KEYS)?;
     let target = target(item, &fields, config, lookup)?;
-    let credentials = credentials(&fields, config, lookup)?;
+    let context = match &target {
+        TargetPlan::Secret { context, .. } => context.as_deref(),
+        TargetPlan::File(_) => None,
+    };
+    let is_told = !config.contexts.is_empty();
+    let cluster_label = cluster_label(is_told.then(|| context.unwrap_or_default()));
+    let credentials = credentials(&fields, context, config, lookup)?;
     let request = request(item, &fields, &credentials, lookup)?;
     let before_expiry = match fields.get("before_expiry") {
         Some(value) => value.text("a duration such as 1h, or a share such as 20%", before_expiry)?,
@@ -65,7 +72,7 @@ fn renewal(item: &Reader<'_>, config: &Config, lookup: Lookup<'_>) -> Result<Ren
         return Err(item.refuse(Expected::new(expected)));
     };
     let token = token.text("a JSON Pointer", file::pointer)?;
-    Ok(Renewal { target, policy: Policy { before_expiry, first, most }, credentials, request, token })
+    Ok(Renewal { target, policy: Policy { before_expiry, first, most }, credentials, request, token, cluster_label })
 }
 
 fn target(item: &Reader<'_>, fields: &Fields<'_>, config: &Config, lookup: Lookup<'_>) -> Result<TargetPlan, Fault> {
@@ -80,6 +87,7 @@ fn target(item: &Reader<'_>, fields: &Fields<'_>, config: &Config, lookup: Looku
                 return Err(secret.refuse(Expected::new("the `namespace`, the `name` and the data `key` of a Secret")));
             };
             Ok(TargetPlan::Secret {
+                context: places::context_of_secret(secret, fields.get("context"), config)?,
                 namespace: namespace.text("the name of a namespace", places::namespace_of_secret)?,
                 name: name.text("the name of a Secret", places::secret_name)?,
                 key: key.text("a data key", places::data_key)?,
@@ -103,11 +111,6 @@ fn target(item: &Reader<'_>, fields: &Fields<'_>, config: &Config, lookup: Looku
 fn check_cluster(value: &Reader<'_>, config: &Config) -> Result<(), Fault> {
     if !config.kubernetes {
         return Err(value.refuse(Expected::new("`file` and `credentials_files`, since `kubernetes` is false")));
-    }
-    if !config.contexts.is_empty() {
-        return Err(value.refuse(Expected::new(
-            "`file` and `credentials_files`, since `contexts` names several clusters (renewals of Secrets know one)",
-        )));
     }
     Ok(())
 }
@@ -138,7 +141,13 @@ fn label_value(text: &str) -> Result<String, Expected> {
     Ok(text.to_owned())
 }
 
-fn credentials(fields: &Fields<'_>, config: &Config, lookup: Lookup<'_>) -> Result<CredentialsPlan, Fault> {
+/// Unless said otherwise, credentials are in the cluster of the token.
+fn credentials(
+    fields: &Fields<'_>,
+    context: Option<&str>,
+    config: &Config,
+    lookup: Lookup<'_>,
+) -> Result<CredentialsPlan, Fault> {
     match (fields.get("credentials"), fields.get("credentials_files")) {
         (None, None) => Ok(CredentialsPlan::None),
         (Some(_), Some(files)) => {
@@ -150,7 +159,12 @@ fn credentials(fields: &Fields<'_>, config: &Config, lookup: Lookup<'_>) -> Resu
             let (Some(namespace), Some(name)) = (fields.get("namespace"), fields.get("name")) else {
                 return Err(secret.refuse(Expected::new("the `namespace` and the `name` of a Secret")));
             };
+            let context = match (fields.get("context"), context) {
+                (None, Some(context)) => Some(context.to_owned()),
+                (named, _) => places::context_of_secret(secret, named, config)?,
+            };
             Ok(CredentialsPlan::Secret {
+                context,
                 namespace: namespace.text("the name of a namespace", places::namespace_of_secret)?,
                 name: name.text("the name of a Secret", places::secret_name)?,
             })

@@ -20,6 +20,7 @@ mod error;
 mod identity;
 mod proxy;
 mod resolve;
+mod retry_after;
 mod tls;
 mod trust;
 

@@ -124,26 +124,27 @@ impl<'a> ClaimsSet<'a> {
         let mut claims = Self::default();
         let mut audience = None;
         // What stands under the first name of each pointer, in the order of `paths.all()`.
-        let mut starts: Vec<Option<&'a str>> = vec![None; paths.all().count()];
+        let mut starts: Vec<(&JsonPointer, Option<&'a str>)> = paths.all().map(|pointer| (pointer, None)).collect();
         json::members(text, |member, value| {
             // A repeated member overwrites: the last one counts.
-            match &*member {
-                "exp" => claims.expires = NumericDate::read(value),
-                "iat" => claims.issued = NumericDate::read(value),
-                "nbf" => claims.not_before = NumericDate::read(value),
-                "iss" => claims.issuer = scalar(value),
-                "sub" => claims.subject = scalar(value),
-                "jti" => claims.id = scalar(value),
-                "aud" => audience = Some(value),
+            // As bytes, since names of the same length would be compared whole, one after the other.
+            match member.as_bytes() {
+                b"exp" => claims.expires = NumericDate::read(value),
+                b"iat" => claims.issued = NumericDate::read(value),
+                b"nbf" => claims.not_before = NumericDate::read(value),
+                b"iss" => claims.issuer = scalar(value),
+                b"sub" => claims.subject = scalar(value),
+                b"jti" => claims.id = scalar(value),
+                b"aud" => audience = Some(value),
                 _ => {}
             }
-            for (pointer, start) in paths.all().zip(&mut starts) {
+            for (pointer, start) in &mut starts {
                 if *pointer.first() == *member {
                     *start = Some(value);
                 }
             }
         })?;
-        let mut starts = starts.into_iter();
+        let mut starts = starts.into_iter().map(|(_, start)| start);
         let mut first_of = |pointers: &[JsonPointer]| {
             // Every pointer takes its start, so that the next list begins at its own.
             pointers

@@ -3,7 +3,7 @@
 use super::{ClaimPaths, ClaimsSet, DecodeError, SegmentFault, Segments, without_decoration};
 use crate::json;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
 use std::borrow::Cow;
 use zeroize::Zeroize as _;
 
@@ -78,9 +78,20 @@ impl Drop for Decoder {
 }
 
 pub(super) fn decode_segment<'a>(segment: &str, buffer: &'a mut Vec<u8>) -> Result<&'a str, SegmentFault> {
-    buffer.clear();
-    URL_SAFE_NO_PAD.decode_vec(segment, buffer).map_err(|_| SegmentFault::NotBase64Url)?;
-    Ok(json::text(buffer)?)
+    let bytes = decode_base64(&URL_SAFE_NO_PAD, segment.as_bytes(), buffer).ok_or(SegmentFault::NotBase64Url)?;
+    Ok(json::text(bytes)?)
+}
+
+/// Decodes base64 to the beginning of `buffer`, which grows where it has to. What lies behind is left as it is: to empty the buffer and
+/// fill it with zeros before each value, as the crate's own function does, takes longer than to decode. `None` if it is no base64.
+#[must_use]
+pub fn decode_base64<'a>(engine: &GeneralPurpose, encoded: &[u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let most = base64::decoded_len_estimate(encoded.len());
+    if buffer.len() < most {
+        buffer.resize(most, 0);
+    }
+    let length = engine.decode_slice(encoded, buffer).ok()?;
+    buffer.get(..length)
 }
 
 /// `alg` of a JOSE header (RFC 7515, section 4.1.1; RFC 7516, section 4.1.1), which must be there and a text.

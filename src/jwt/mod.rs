@@ -20,7 +20,7 @@ pub mod signature;
 
 pub use claims::{ClaimPaths, ClaimsSet, NumericDate};
 pub use compact::{MAX_TOKEN_BYTES, Segments, looks_like_jwt, without_decoration};
-pub use decoder::{Decoder, TokenType, UnverifiedJwt};
+pub use decoder::{Decoder, TokenType, UnverifiedJwt, decode_base64};
 pub use error::{DecodeError, SegmentFault};
 pub use masking::without_tokens;
 pub use opened::OpenedJwt;

@@ -112,21 +112,20 @@ impl<'a> SecretObject<'a> {
     /// [`ObjectError`]: what the API server never sends.
     pub fn read(item: &'a [u8], annotation_key: &str) -> Result<Self, ObjectError> {
         let text = std::str::from_utf8(item).map_err(|_| JsonFault::NotUtf8)?;
-        let (mut metadata, mut data) = ("{}", "null");
-        json::members(text, |name, value| match &*name {
-            "metadata" => metadata = value,
-            "data" => data = value,
-            _ => {}
-        })?;
         let (mut namespace, mut name, mut resource_version) = (None, None, "\"\"");
-        let (mut labels, mut annotations) = ("null", "null");
-        json::members(metadata, |member, value| match &*member {
-            "namespace" => namespace = json::string(value),
-            "name" => name = json::string(value),
-            "resourceVersion" => resource_version = value,
-            "labels" => labels = value,
-            "annotations" => annotations = value,
+        let (mut labels, mut annotations, mut data) = ("null", "null", "null");
+        let metadata = |member: Cow<'a, str>, value| match member.as_bytes() {
+            b"namespace" => namespace = json::string(value),
+            b"name" => name = json::string(value),
+            b"resourceVersion" => resource_version = value,
+            b"labels" => labels = value,
+            b"annotations" => annotations = value,
             _ => {}
+        };
+        json::members_inside(text, "metadata", metadata, |name, value| {
+            if name == "data" {
+                data = value;
+            }
         })?;
         let (mut annotation, mut login) = (None, None);
         members_or_null(annotations, |key, value| {

@@ -60,7 +60,7 @@ pub(super) fn refusal(
 ) -> RequestError {
     let code = response.status;
     let reason = Reason::of_status(code);
-    let mut retry_after = response.header("retry-after").and_then(|value| seconds(value, UnixSeconds::now()));
+    let mut retry_after = response.retry_after(UnixSeconds::now());
     let location = response.header("location").map(host_of);
     let mut response = response;
     let body = read_bounded(&mut response.body);
@@ -175,38 +175,9 @@ pub(super) fn plain(words: &str) -> String {
     plain
 }
 
-/// `Retry-After`: seconds, or a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, sections 10.2.3 and 5.6.7).
-fn seconds(value: &str, now: UnixSeconds) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let mut words = value.split_ascii_whitespace().skip(1);
-    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    let at = UnixSeconds::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z"))?;
-    u64::try_from(at.since(now)).ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = UnixSeconds(784_111_770);
-        for (value, wait) in [
-            ("7", Some(7)),
-            (" 0 ", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", None),
-            ("soon", None),
-            ("-1", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds(value, now), wait.map(Duration::from_secs), "{value}");
-        }
-    }
 
     #[test]
     fn what_was_asked_for() {

@@ -8,7 +8,7 @@ use crate::json::Value;
 const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
 /// The registered claims that decide logins. Absent ones are empty.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Registered {
     pub(super) issuer: String,
     pub(super) subject: String,

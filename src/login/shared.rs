@@ -29,7 +29,8 @@ pub(super) fn check_source(steps: &mut Steps, cidrs: &[Cidr], source: Option<IpA
         Some(source) => verdict(cidrs.iter().any(|cidr| cidr.contains(source)), Refusal::CidrDenied),
     };
     let has = source.map_or_else(|| "(not known)".to_owned(), |source| source.to_string());
-    steps.note(Check::SourceAddress, format!("one of {} CIDRs", cidrs.len()), has, verdict)
+    let wants = steps.words(|| format!("one of {} CIDRs", cidrs.len()));
+    steps.note(Check::SourceAddress, wants, has, verdict)
 }
 
 pub(super) fn note_syntax(steps: &mut Steps, read: Result<SignedToken, Refusal>) -> Result<SignedToken, Ended> {
@@ -39,7 +40,7 @@ pub(super) fn note_syntax(steps: &mut Steps, read: Result<SignedToken, Refusal>)
         Err(refusal) => (Check::Syntax, Some(*refusal)),
     };
     steps.note(check, "a signed JWT", "", refusal.map_or(Verdict::Accepted, Verdict::Refused))?;
-    read.map_err(|_| Box::new(Steps::default().finish()))
+    read.map_err(|_| Steps::nothing())
 }
 
 /// The payload as a JSON object; null stands for one without members.
@@ -51,7 +52,7 @@ pub(super) fn note_payload(steps: &mut Steps, token: &SignedToken, duplicates: D
     };
     let has = if claims.is_some() { "a JSON object" } else { "something else" };
     steps.note(Check::Claims, "a JSON object", has, verdict(claims.is_some(), Refusal::MalformedClaims))?;
-    claims.ok_or_else(|| Box::new(Steps::default().finish()))
+    claims.ok_or_else(Steps::nothing)
 }
 
 /// No name differs from a registered one by case alone.
@@ -72,12 +73,13 @@ pub(super) fn note_registered(steps: &mut Steps, claims: &Value, server: Server)
         let refused = Verdict::Refused(Refusal::MalformedClaims);
         steps.note(Check::Claims, format!("{name} of the type that RFC 7519 gives it"), has, refused)?;
     }
-    read.map_err(|_| Box::new(Steps::default().finish()))
+    read.map_err(|_| Steps::nothing())
 }
 
 pub(super) fn note_issuer(steps: &mut Steps, bound: &str, issuer: &str) -> Result<(), Ended> {
     let passed = bound.is_empty() || bound == issuer;
-    steps.note(Check::Issuer, written(bound), format!("{issuer:?}"), verdict(passed, Refusal::IssuerMismatch))
+    let (wants, has) = (steps.words(|| written(bound)), steps.words(|| format!("{issuer:?}")));
+    steps.note(Check::Issuer, wants, has, verdict(passed, Refusal::IssuerMismatch))
 }
 
 pub(super) fn note_audience(steps: &mut Steps, bound: &[String], audiences: &[String]) -> Result<(), Ended> {
@@ -86,22 +88,24 @@ pub(super) fn note_audience(steps: &mut Steps, bound: &[String], audiences: &[St
     }
     let passed = bound.iter().any(|bound| audiences.contains(bound));
     let shown = |texts: &[String]| texts.iter().take(20).map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ");
-    let wants = format!("one of {}", shown(bound));
-    steps.note(Check::Audience, wants, shown(audiences), verdict(passed, Refusal::AudienceMismatch))
+    let (wants, has) = (steps.words(|| format!("one of {}", shown(bound))), steps.words(|| shown(audiences)));
+    steps.note(Check::Audience, wants, has, verdict(passed, Refusal::AudienceMismatch))
 }
 
 pub(super) fn note_time(steps: &mut Steps, clock: Clock, registered: &Registered, leeways: Leeways) {
     let bound = |at: Option<UnixSeconds>| at.map_or_else(|| "ever".to_owned(), |at| at.to_string());
-    let wants = clock.window().map_or_else(
-        || "a time that no clock shows".to_owned(),
-        |window| {
+    let wants = steps.words(|| match clock.window() {
+        None => "a time that no clock shows".to_owned(),
+        Some(window) => {
             let skew = leeways.clock_skew();
             format!("from {} until {}, clock_skew_leeway of {skew} s included", bound(window.from), bound(window.until))
-        },
-    );
-    let dates = registered.dates;
-    let dates = [("iat", dates.issued), ("nbf", dates.not_before), ("exp", dates.expires)];
-    let present = dates.iter().filter(|(_, at)| *at != 0);
-    let has = present.map(|(name, at)| format!("{name} {}", UnixSeconds(*at))).collect::<Vec<_>>().join(", ");
+        }
+    });
+    let has = steps.words(|| {
+        let dates = registered.dates;
+        let dates = [("iat", dates.issued), ("nbf", dates.not_before), ("exp", dates.expires)];
+        let present = dates.iter().filter(|(_, at)| *at != 0);
+        present.map(|(name, at)| format!("{name} {}", UnixSeconds(*at))).collect::<Vec<_>>().join(", ")
+    });
     steps.time(clock, wants, has);
 }

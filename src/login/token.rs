@@ -50,11 +50,14 @@ impl SignedToken {
     pub(super) fn read(text: &str, syntax: Syntax) -> Result<Self, Refusal> {
         let compact = syntax == Syntax::Unverified;
         let dropped = |c: char| if compact { matches!(c, '\r' | '\n') } else { c.is_whitespace() };
-        let text: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !dropped(*c)).collect());
+        // Nearly always there is none: then there is nothing to look for, character by character.
+        let is_whole = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let without = (!is_whole).then(|| Zeroizing::new(text.chars().filter(|c| !dropped(*c)).collect::<String>()));
+        let text: &str = without.as_ref().map_or(text, |text| text);
         let parts = if text.starts_with('{') && !compact {
-            Parts::from_json(&text, syntax)
+            Parts::from_json(text, syntax)
         } else {
-            Parts::from_compact(&text, syntax)
+            Parts::from_compact(text, syntax)
         };
         let Parts { protected, unprotected, payload, signature } = parts.ok_or(Refusal::MalformedToken)?;
         let protected = header(&protected).ok_or(Refusal::MalformedToken)?;

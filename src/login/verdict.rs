@@ -15,6 +15,28 @@ pub enum Verdict {
     Undetermined(Unknown),
 }
 
+impl Verdict {
+    /// In one word, as programs get it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused(_) => "refused",
+            Self::Undetermined(_) => "undetermined",
+        }
+    }
+
+    /// The reason's code, and the same in words; `None` if the token would get in.
+    #[must_use]
+    pub fn reason(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Accepted => None,
+            Self::Refused(reason) => Some((reason.code(), reason.words())),
+            Self::Undetermined(reason) => Some((reason.code(), reason.words())),
+        }
+    }
+}
+
 /// One of the server's checks, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are the documentation
@@ -140,7 +162,7 @@ impl Assessment {
         }
     }
 
-    /// The checks in the server's order, up to the first that fails at this instant.
+    /// The checks in the server's order, up to the first that fails at this instant. None, if it was assessed without explanation.
     #[must_use]
     pub fn explain(&self, now: UnixSeconds) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -196,14 +218,24 @@ pub(super) fn fact(text: &str) -> String {
 pub(super) type Ended = Box<Assessment>;
 
 /// Collects steps in order, and stops at the first that does not pass.
-#[derive(Default)]
 pub(super) struct Steps {
+    /// Each of them is noted, for [`Assessment::explain`]; else only what they came to. Words cost more than the checks do.
+    explains: bool,
     steps: Vec<Step>,
     clock: Option<Clock>,
     before: Option<Verdict>,
 }
 
 impl Steps {
+    pub(super) fn new(explains: bool) -> Self {
+        Self { explains, steps: Vec::new(), clock: None, before: None }
+    }
+
+    /// Words for a step; none where nobody will read them.
+    pub(super) fn words(&self, words: impl FnOnce() -> String) -> String {
+        if self.explains { words() } else { String::new() }
+    }
+
     /// Notes a check. The error is the whole assessment, which ends here.
     pub(super) fn note(
         &mut self,
@@ -212,7 +244,7 @@ impl Steps {
         has: impl AsRef<str>,
         verdict: Verdict,
     ) -> Result<(), Ended> {
-        self.steps.push(Step { check, wants: fact(wants.as_ref()), has: fact(has.as_ref()), verdict });
+        self.push(check, wants.as_ref(), has.as_ref(), verdict);
         if verdict == Verdict::Accepted {
             return Ok(());
         }
@@ -223,12 +255,13 @@ impl Steps {
     }
 
     pub(super) fn pass(&mut self, check: Check, wants: impl AsRef<str>, has: impl AsRef<str>) {
-        self.steps.push(Step {
-            check,
-            wants: fact(wants.as_ref()),
-            has: fact(has.as_ref()),
-            verdict: Verdict::Accepted,
-        });
+        self.push(check, wants.as_ref(), has.as_ref(), Verdict::Accepted);
+    }
+
+    fn push(&mut self, check: Check, wants: &str, has: &str, verdict: Verdict) {
+        if self.explains {
+            self.steps.push(Step { check, wants: fact(wants), has: fact(has), verdict });
+        }
     }
 
     /// From here on a check that fails counts only while the clock is right.
@@ -250,6 +283,11 @@ impl Steps {
     /// What was noted, for [`extend`](Self::extend).
     pub(super) fn into_steps(self) -> Vec<Step> {
         self.steps
+    }
+
+    /// What takes the place of an answer behind a check that did not pass; nobody sees it.
+    pub(super) fn nothing() -> Ended {
+        Box::new(Self::new(false).finish())
     }
 
     pub(super) fn finish(mut self) -> Assessment {

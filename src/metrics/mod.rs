@@ -12,6 +12,6 @@ mod renewals;
 
 pub use exposition::{CONTENT_TYPE, encode, encode_for_file, encode_lasting, encode_passing};
 pub use family::{FAMILIES, Family, Kind};
-pub use logins::{Judged, LoginBoard, LoginCase};
+pub use logins::{Judged, LoginAnswer, LoginBoard, LoginCase};
 pub use own::{BuildInfo, OwnMetrics};
 pub use renewals::RenewalStatus;

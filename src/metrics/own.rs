@@ -116,6 +116,12 @@ impl OwnMetrics {
         self.logins.publish(logins);
     }
 
+    /// What is shown of the logins.
+    #[must_use]
+    pub fn logins(&self) -> Arc<LoginBoard> {
+        self.logins.load()
+    }
+
     /// Appends the families of the logins, as they are at an instant.
     pub(super) fn encode_logins(&self, now: UnixSeconds, text: &mut String) {
         logins::encode(&self.logins.load(), now, text);
@@ -144,6 +150,12 @@ impl OwnMetrics {
     /// What is shown of the renewals from now on.
     pub fn publish_renewals(&self, renewals: Vec<RenewalStatus>) {
         self.renewals.publish(renewals);
+    }
+
+    /// What is shown of the renewals.
+    #[must_use]
+    pub fn renewals(&self) -> Arc<Vec<RenewalStatus>> {
+        self.renewals.load()
     }
 
     /// Appends the families in text format. What cannot be encoded (an empty family) is left out.

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 /// What is shown of one renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalStatus {
+    /// Where its token is, for people.
+    pub target: String,
     /// The location labels.
     pub location: String,
     /// Tokens that were written.
@@ -19,6 +21,8 @@ pub struct RenewalStatus {
     pub next: Option<UnixSeconds>,
     /// The reason of the last failure, until it is mended.
     pub error: Option<&'static str>,
+    /// The same in words.
+    pub failure: Option<String>,
     /// The credentials go out unprotected.
     pub insecure: bool,
 }
@@ -26,8 +30,19 @@ pub struct RenewalStatus {
 impl RenewalStatus {
     /// One that was not tried yet.
     #[must_use]
-    pub fn new(location: String, insecure: bool) -> Self {
-        Self { location, successes: 0, failures: 0, last_success: None, next: None, error: None, insecure }
+    pub fn new(target: String, location: String, insecure: bool) -> Self {
+        let (successes, failures) = (0, 0);
+        Self {
+            target,
+            location,
+            successes,
+            failures,
+            last_success: None,
+            next: None,
+            error: None,
+            failure: None,
+            insecure,
+        }
     }
 }
 
@@ -69,7 +84,7 @@ mod tests {
         let mut text = String::new();
         encode(&[], &mut text);
         assert_eq!(text, "");
-        let fresh = RenewalStatus::new("secret_key=\"k\"".into(), false);
+        let fresh = RenewalStatus::new("n/s".into(), "secret_key=\"k\"".into(), false);
         encode(std::slice::from_ref(&fresh), &mut text);
         assert!(text.ends_with(
             "jwt_exporter_renewals_total{result=\"failure\",secret_key=\"k\"} 0\n\

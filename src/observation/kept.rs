@@ -65,7 +65,8 @@ impl KeptToken {
 
 impl<'a> Logins<'a> {
     /// What the tokens of a data key are held against. What is no name of a login is passed over: an annotation is anybody's.
-    pub(super) fn of_key(self, key: &str) -> Arc<[LoginName]> {
+    #[must_use]
+    pub fn of_key(self, key: &str) -> Arc<[LoginName]> {
         let names: BTreeSet<LoginName> = match self {
             Self::Annotation(None) => return Arc::default(),
             Self::Annotation(Some(text)) => {

@@ -6,6 +6,7 @@
 //! here, while decoding, so that no tenant's Secret can make us hold more than they allow.
 
 mod document;
+mod findings;
 mod kept;
 mod label_set;
 mod observer;

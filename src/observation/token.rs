@@ -282,6 +282,12 @@ impl TokenObservation {
         })
     }
 
+    /// Everything that is kept of it as text, in which every label's value stands as it is escaped for the exposition.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// How many there are.
     #[must_use]
     pub fn series_count(&self) -> usize {

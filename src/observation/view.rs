@@ -1,6 +1,7 @@
 //! A Secret as a source lends it: nothing is copied, nothing outlives the call.
 
 use super::{ExtraLabels, Logins};
+use crate::jwt::decode_base64;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -80,18 +81,12 @@ impl DataValue<'_> {
         if bytes > MAX_VALUE_BYTES + 2 {
             return Err(ValueFault::TooLarge { bytes });
         }
-        buffer.clear();
-        match STANDARD.decode_vec(encoded.as_bytes(), buffer) {
-            Ok(()) => Ok(buffer),
-            // The API server's decoder passes over line breaks, which hand-written manifests have.
-            Err(_) if encoded.contains(['\n', '\r']) => {
-                let unbroken: String = encoded.chars().filter(|character| !matches!(character, '\n' | '\r')).collect();
-                buffer.clear();
-                STANDARD.decode_vec(unbroken, buffer).map_err(|_| ValueFault::NotBase64)?;
-                Ok(buffer)
-            }
-            Err(_) => Err(ValueFault::NotBase64),
+        // The API server's decoder passes over line breaks, which hand-written manifests have.
+        if memchr::memchr2(b'\n', b'\r', encoded.as_bytes()).is_some() {
+            let unbroken: String = encoded.chars().filter(|character| !matches!(character, '\n' | '\r')).collect();
+            return decode_base64(&STANDARD, unbroken.as_bytes(), buffer).ok_or(ValueFault::NotBase64);
         }
+        decode_base64(&STANDARD, encoded.as_bytes(), buffer).ok_or(ValueFault::NotBase64)
     }
 
     /// The bytes, where they can be had.

@@ -5,24 +5,37 @@ use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, Snapshot, SourceStatus};
 use crate::source::{Held, Source};
 use crate::time::UnixSeconds;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
-/// Polls each source once, whatever becomes of the others, and tells `begin` the name of each before. What they hold is one
-/// snapshot.
+/// Polls each source once, all at the same time, whatever becomes of the others, and tells `done` the name of each behind it.
+/// What they hold is one snapshot, in the order of `sources`.
 pub fn poll_once(
     mut sources: Vec<Box<dyn Source>>,
     max_series: usize,
     own: &OwnMetrics,
-    mut begin: impl FnMut(&str),
+    done: impl Fn(&str) + Sync,
 ) -> Snapshot {
-    let looked: Vec<(SourceStatus, Held)> = sources
-        .iter_mut()
-        .map(|source| {
-            begin(source.name());
-            look(source.as_mut(), own)
-        })
-        .collect();
-    Snapshot::assemble(looked.iter().map(|(status, held)| (status, held.as_slice())), max_series)
+    let mut looked: Vec<Option<(SourceStatus, Held)>> = sources.iter().map(|_| None).collect();
+    let helpers = sources.len().saturating_sub(1);
+    let jobs = Mutex::new(sources.iter_mut().zip(&mut looked));
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((source, looked)) = next() {
+            *looked = Some(look(source.as_mut(), own));
+            done(source.name());
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            // Where there is no thread, those that there are do it one after the other.
+            let _ = thread::Builder::new().name("source".to_owned()).spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let looked = looked.iter().flatten();
+    Snapshot::assemble(looked.map(|(status, held)| (status, held.as_slice())), max_series)
 }
 
 fn look(source: &mut dyn Source, own: &OwnMetrics) -> (SourceStatus, Held) {

@@ -2,6 +2,7 @@
 //!
 //! [`Target`] and [`Issuer`] are the world; the tests put a made-up one in their place and let a year pass.
 
+use super::admission::Admission;
 use super::claim::Claim;
 use super::course::{Course, Next, Random};
 use super::reason::{Failure, Reason};
@@ -52,6 +53,8 @@ pub(super) struct Held {
     pub found: Found,
     /// Who is at work, or was.
     pub claim: Option<Claim>,
+    /// The logins that are named beside it, as they stand in the annotation.
+    pub logins: Option<String>,
 }
 
 /// Who hands out tokens.
@@ -71,8 +74,10 @@ pub(super) struct Terms<'a> {
     pub claim_seconds: i64,
     /// The clock.
     pub clock: &'a dyn Fn() -> UnixSeconds,
-    /// Whether a new token would get in where it is meant to: `Err` says why not, without a piece of it.
-    pub admits: &'a dyn Fn(&Redacted) -> Result<(), String>,
+    /// Whether the program was told to stop: nothing is begun any more, and what waits for an answer is given up.
+    pub is_leaving: &'a dyn Fn() -> bool,
+    /// Whether a new token would get in where it is meant to, in a place with this annotation.
+    pub admits: &'a dyn Fn(Option<&str>, &Redacted) -> Admission,
 }
 
 /// What became of a try.
@@ -89,12 +94,16 @@ pub(super) enum Outcome {
     Waiting,
     /// Somebody else is at work, or has failed just now.
     Claimed(Claim),
+    /// The program stops, and gives up what it waited for: others may go on.
+    BrokenOff,
     /// A new token is there.
     Renewed {
         /// When it expires.
         expires: Option<UnixSeconds>,
         /// It came at an earlier try, and could not be written then.
         late: bool,
+        /// Nobody could tell whether it gets in; the cause, and whether somebody may be able to tell later.
+        doubt: Option<(String, bool)>,
     },
     /// It went wrong.
     Failed {
@@ -131,11 +140,19 @@ pub(super) fn attempt(
             // Nothing is due: that the API server is away for a while is no failed renewal.
             Reason::TargetUnavailable if course.found().is_some() && !course.is_wanted(now) => return Outcome::Waiting,
             Reason::TargetNotFound => course.observe(Found::Missing, now, random),
+            // Nobody was refused anything: there is nothing to wait for.
+            Reason::Connect | Reason::LoginUndetermined if (terms.is_leaving)() => {
+                if claimed {
+                    let over = Claim { holder: terms.holder.to_owned(), until: now, failures: course.failures() };
+                    move_end(target, &over);
+                }
+                return Outcome::BrokenOff;
+            }
             _ => {}
         }
         let next = course.failed(&failure, now, random);
         if claimed {
-            prolong(target, &Claim { holder: terms.holder.to_owned(), until: next, failures: course.failures() });
+            move_end(target, &Claim { holder: terms.holder.to_owned(), until: next, failures: course.failures() });
         }
         Outcome::Failed { failure, next, in_hand: in_hand.is_some() }
     });
@@ -143,9 +160,9 @@ pub(super) fn attempt(
     outcome
 }
 
-/// Makes our claim one that lasts until the next try: the others shall wait with us. If that cannot be said, the claim ends by
-/// itself.
-fn prolong(target: &mut dyn Target, claim: &Claim) {
+/// Makes our claim one that lasts until the next try, for the others shall wait with us, or one that is over. If that cannot be
+/// said, the claim ends by itself.
+fn move_end(target: &mut dyn Target, claim: &Claim) {
     for _ in 0..MOST_CONFLICTS {
         if !matches!(target.claim(claim), Ok(Claiming::Changed)) {
             return;
@@ -176,7 +193,10 @@ fn steps(
             *in_hand = None;
             return Ok(Outcome::Fresh { expires: held.found.expires(), asked });
         }
-        if matches!(course.next(), Next::At(at) if at > now) {
+        let others = held.claim.filter(|claim| claim.holder != terms.holder);
+        let (longest, known) = (course.longest_claim(terms.claim_seconds), course.claimed());
+        let others = course.heed_claim(others, now, longest);
+        if matches!(course.next_of_ours(), Next::At(at) if at > now) {
             return Ok(Outcome::Waiting);
         }
         if in_hand.as_ref().is_some_and(|token| judge(token, &held.found, now).is_err()) {
@@ -184,12 +204,12 @@ fn steps(
         }
         let late = in_hand.is_some() && !asked;
         if in_hand.is_none() {
-            if let Some(claim) = held.claim.filter(|claim| claim.holder != terms.holder) {
-                if claim.holds(now, course.longest_claim(terms.claim_seconds)) {
-                    course.postponed(claim.until, claim.failures);
-                    return Ok(Outcome::Claimed(claim));
-                }
-                course.postponed(now, claim.failures);
+            if let Some(claim) = others {
+                let is_news = known != Some(claim.until);
+                return Ok(if is_news { Outcome::Claimed(claim) } else { Outcome::Waiting });
+            }
+            if (terms.is_leaving)() {
+                return Ok(Outcome::Waiting);
             }
             let until = now.plus(terms.claim_seconds);
             let claim = Claim { holder: terms.holder.to_owned(), until, failures: course.failures() };
@@ -197,25 +217,41 @@ fn steps(
                 Claiming::Ours => *claimed = true,
                 Claiming::Changed => continue,
                 Claiming::Taken => {
-                    course.postponed(until, 0);
+                    course.postponed(until);
                     return Ok(Outcome::Claimed(Claim { holder: "another process".to_owned(), until, failures: 0 }));
                 }
             }
             let token = issuer.ask()?;
             asked = true;
             judge(&token, &held.found, (terms.clock)())?;
-            (terms.admits)(&token).map_err(|cause| {
-                Failure::new(Reason::LoginRefused, format!("the token that came would not get in: {cause}"))
-            })?;
             *in_hand = Some(token);
         }
         let Some(token) = in_hand.as_ref() else { continue };
+        let doubt = match (terms.admits)(held.logins.as_deref(), token) {
+            Admission::Granted => None,
+            Admission::Refused(cause) => {
+                *in_hand = None;
+                let message = format!("the token that came would not get in: {cause}");
+                return Err(Failure::new(Reason::LoginRefused, message));
+            }
+            Admission::Unknown { cause, passes } => {
+                let patience = course.patience().filter(|until| passes && *until > (terms.clock)());
+                if let Some(until) = patience {
+                    let message = format!(
+                        "nobody can tell yet whether the token that came would get in: {cause}; at {until} it is written all \
+                         the same"
+                    );
+                    return Err(Failure::new(Reason::LoginUndetermined, message));
+                }
+                Some((cause, passes))
+            }
+        };
         if target.write(token)? {
             let found = Found::of(token.expose().as_bytes());
             let expires = found.expires();
             *in_hand = None;
             course.succeeded(found, (terms.clock)(), random);
-            return Ok(Outcome::Renewed { expires, late });
+            return Ok(Outcome::Renewed { expires, late, doubt });
         }
         *claimed = false;
     }
@@ -232,6 +268,7 @@ mod tests {
     use crate::renewal::schedule::BeforeExpiry;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use std::cell::{Cell, RefCell};
 
     const POLICY: Policy = Policy { before_expiry: BeforeExpiry::Seconds(10), first: 10, most: 600 };
 
@@ -239,12 +276,17 @@ mod tests {
     struct Place {
         value: String,
         claims: Vec<Claim>,
+        logins: Option<String>,
         let_go: usize,
     }
 
     impl Target for Place {
         fn read(&mut self) -> Result<Held, Failure> {
-            Ok(Held { found: Found::of(self.value.as_bytes()), claim: self.claims.last().cloned() })
+            Ok(Held {
+                found: Found::of(self.value.as_bytes()),
+                claim: self.claims.last().cloned(),
+                logins: self.logins.clone(),
+            })
         }
 
         fn claim(&mut self, claim: &Claim) -> Result<Claiming, Failure> {
@@ -276,10 +318,10 @@ mod tests {
         format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims))
     }
 
-    fn try_once(place: &mut Place, answer: Result<String, Failure>, admits: bool) -> Outcome {
+    fn try_once(place: &mut Place, answer: Result<String, Failure>, admission: &Admission) -> Outcome {
         let clock = || UnixSeconds(1_000);
-        let admits = |_: &Redacted| if admits { Ok(()) } else { Err("audience_mismatch".to_owned()) };
-        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, admits: &admits };
+        let admits = |_: Option<&str>, _: &Redacted| admission.clone();
+        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, is_leaving: &|| false, admits: &admits };
         let mut course = Course::new(POLICY);
         attempt(&mut course, &mut None, place, &mut Constant(answer), &terms, &mut || 0.0)
     }
@@ -287,24 +329,116 @@ mod tests {
     #[test]
     fn a_token_that_would_not_get_in_is_not_written() {
         let mut place = Place::default();
-        let Outcome::Failed { failure, .. } = try_once(&mut place, Ok(jwt(5_000)), false) else { panic!() };
-        assert_eq!((failure.reason, place.value.as_str()), (Reason::LoginRefused, ""));
+        let refused = Admission::Refused("a/r: wrong (audience_mismatch)".to_owned());
+        let Outcome::Failed { failure, in_hand, .. } = try_once(&mut place, Ok(jwt(5_000)), &refused) else { panic!() };
+        assert_eq!((failure.reason, in_hand, place.value.as_str()), (Reason::LoginRefused, false, ""));
         assert!(failure.message.contains("audience_mismatch"), "{failure}");
         place.claims.clear();
-        assert!(matches!(try_once(&mut place, Ok(jwt(5_000)), true), Outcome::Renewed { late: false, .. }));
+        let outcome = try_once(&mut place, Ok(jwt(5_000)), &Admission::Granted);
+        assert!(matches!(outcome, Outcome::Renewed { late: false, doubt: None, .. }));
         assert_eq!(place.value, jwt(5_000));
+    }
+
+    #[test]
+    fn where_nobody_can_tell_whether_it_gets_in_it_is_written_unless_the_old_one_lasts_a_while() {
+        let unknown = |passes| Admission::Unknown { cause: "a/r: away".to_owned(), passes };
+        for (old, passes, written) in [
+            (String::new(), true, true),
+            (jwt(1_004), true, true),
+            (jwt(1_010), false, true),
+            (jwt(1_010), true, false),
+        ] {
+            let mut place = Place { value: old.clone(), ..Place::default() };
+            let outcome = try_once(&mut place, Ok(jwt(5_000)), &unknown(passes));
+            assert_eq!(place.value == jwt(5_000), written, "{old} {outcome:?}");
+            match outcome {
+                Outcome::Renewed { doubt, .. } => assert_eq!(doubt, Some(("a/r: away".to_owned(), passes))),
+                // Half of the ten seconds that were left: the wait would have been longer.
+                Outcome::Failed { failure, next, in_hand: true } => {
+                    assert_eq!((failure.reason, next), (Reason::LoginUndetermined, UnixSeconds(1_005)));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_in_hand_is_held_against_the_logins_anew_and_not_asked_for_again() {
+        let (now, asked, away) = (Cell::new(1_000), Cell::new(0), Cell::new(true));
+        let seen = RefCell::new(Vec::new());
+        let clock = || UnixSeconds(now.get());
+        let admits = |named: Option<&str>, token: &Redacted| {
+            seen.borrow_mut().push((named.map(str::to_owned), token.expose() == jwt(5_000)));
+            match away.get() {
+                true => Admission::Unknown { cause: "a/r: away".to_owned(), passes: true },
+                false => Admission::Granted,
+            }
+        };
+        struct Counting<'a>(&'a Cell<u32>);
+        impl Issuer for Counting<'_> {
+            fn ask(&mut self) -> Result<Redacted, Failure> {
+                self.0.set(self.0.get() + 1);
+                Ok(Redacted::new(jwt(5_000)))
+            }
+        }
+        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, is_leaving: &|| false, admits: &admits };
+        let (mut course, mut in_hand) = (Course::new(POLICY), None);
+        let mut place = Place { value: jwt(1_010), logins: Some("a/r".to_owned()), ..Place::default() };
+        let mut go =
+            |place: &mut Place| attempt(&mut course, &mut in_hand, place, &mut Counting(&asked), &terms, &mut || 0.0);
+        assert!(matches!(go(&mut place), Outcome::Failed { in_hand: true, .. }));
+        now.set(1_002);
+        assert_eq!(go(&mut place), Outcome::Waiting);
+        away.set(false);
+        now.set(1_005);
+        assert!(matches!(go(&mut place), Outcome::Renewed { late: true, doubt: None, .. }));
+        assert_eq!((asked.get(), place.value), (1, jwt(5_000)));
+        assert_eq!(seen.take(), vec![(Some("a/r".to_owned()), true); 2]);
     }
 
     #[test]
     fn after_a_failure_the_claim_says_when_the_next_try_is() {
         let mut place = Place::default();
         let refused = Failure::new(Reason::CredentialsRefused, "status 401");
-        let outcome = try_once(&mut place, Err(refused.clone()), true);
+        let outcome = try_once(&mut place, Err(refused.clone()), &Admission::Granted);
         let next = UnixSeconds(1_600);
         assert_eq!(outcome, Outcome::Failed { failure: refused, next, in_hand: false });
         let until: Vec<_> = place.claims.iter().map(|claim| (claim.until.0, claim.failures)).collect();
         assert_eq!(until, [(1_090, 0), (1_600, 1)]);
         assert_eq!(place.let_go, 1);
+    }
+
+    #[test]
+    fn a_program_that_stops_gives_its_claim_up_and_begins_nothing() {
+        let leaving = Cell::new(false);
+        let (clock, is_leaving) = (|| UnixSeconds(1_000), || leaving.get());
+        let admits = |_: Option<&str>, _: &Redacted| Admission::Granted;
+        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, is_leaving: &is_leaving, admits: &admits };
+        struct Told<'a>(&'a Cell<bool>, Result<String, Failure>);
+        impl Issuer for Told<'_> {
+            fn ask(&mut self) -> Result<Redacted, Failure> {
+                self.0.set(true);
+                self.1.clone().map(Redacted::new)
+            }
+        }
+        let go = |answer| {
+            leaving.set(false);
+            let mut place = Place::default();
+            let mut course = Course::new(POLICY);
+            let outcome = attempt(&mut course, &mut None, &mut place, &mut Told(&leaving, answer), &terms, &mut || 0.0);
+            (outcome, place.claims.iter().map(|claim| claim.until.0).collect::<Vec<_>>(), place.value)
+        };
+        let given_up = Failure::new(Reason::Connect, "the program stops");
+        assert_eq!(go(Err(given_up)), (Outcome::BrokenOff, vec![1_090, 1_000], String::new()));
+        // A refusal is one for everybody.
+        assert_eq!(go(Err(Failure::new(Reason::CredentialsRefused, ""))).1, [1_090, 1_600]);
+        let (outcome, claims, value) = go(Ok(jwt(5_000)));
+        assert!(matches!(outcome, Outcome::Renewed { .. }) && claims.is_empty() && value == jwt(5_000));
+        leaving.set(true);
+        let (mut place, mut course) = (Place::default(), Course::new(POLICY));
+        let mut never = Constant(Err(Failure::new(Reason::Panic, "asked")));
+        let outcome = attempt(&mut course, &mut None, &mut place, &mut never, &terms, &mut || 0.0);
+        assert_eq!((outcome, place.claims.len()), (Outcome::Waiting, 0));
     }
 
     #[test]
@@ -323,9 +457,15 @@ mod tests {
                 self.0.write(token)
             }
         }
-        let now = std::cell::Cell::new(1_000);
+        let now = Cell::new(1_000);
         let clock = || UnixSeconds(now.get());
-        let terms = Terms { holder: "me", claim_seconds: 90, clock: &clock, admits: &|_| Ok(()) };
+        let terms = Terms {
+            holder: "me",
+            claim_seconds: 90,
+            clock: &clock,
+            is_leaving: &|| false,
+            admits: &|_, _| Admission::Granted,
+        };
         let mut course = Course::new(POLICY);
         let mut try_with = |reason| {
             let mut target = Away(Place { value: jwt(5_000), ..Place::default() }, reason);
@@ -361,7 +501,13 @@ mod tests {
                 panic!("written")
             }
         }
-        let terms = Terms { holder: "me", claim_seconds: 90, clock: &|| UnixSeconds(0), admits: &|_| Ok(()) };
+        let terms = Terms {
+            holder: "me",
+            claim_seconds: 90,
+            clock: &|| UnixSeconds(0),
+            is_leaving: &|| false,
+            admits: &|_, _| Admission::Granted,
+        };
         let mut issuer = Constant(Err(Failure::new(Reason::Panic, "asked")));
         let mut course = Course::new(POLICY);
         let outcome = attempt(&mut course, &mut None, &mut Immutable, &mut issuer, &terms, &mut || 0.0);

@@ -1,5 +1,6 @@
 //! Where one renewal stands: what was found, how often it went wrong, and so when the next try is. No I/O, no clock.
 
+use super::claim::Claim;
 use super::reason::{Failure, Reason};
 use super::schedule::{BeforeExpiry, backoff, renew_at};
 use super::verdict::Found;
@@ -37,6 +38,8 @@ pub(super) struct Course {
     found: Option<(Found, UnixSeconds)>,
     jitter: f64,
     not_before: Option<UnixSeconds>,
+    /// The end of a claim of somebody else.
+    claimed: Option<UnixSeconds>,
     failures: u32,
 }
 
@@ -44,7 +47,7 @@ impl Course {
     /// Nothing is known.
     #[must_use]
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, found: None, jitter: 0.0, not_before: None, failures: 0 }
+        Self { policy, found: None, jitter: 0.0, not_before: None, claimed: None, failures: 0 }
     }
 
     /// Takes in what is there now, however it came there.
@@ -78,6 +81,15 @@ impl Course {
     /// When the next try is.
     #[must_use]
     pub(super) fn next(&self) -> Next {
+        match (self.next_of_ours(), self.claimed) {
+            (Next::At(at), Some(claimed)) => Next::At(at.max(claimed)),
+            (next, _) => next,
+        }
+    }
+
+    /// The same if nobody else were at work.
+    #[must_use]
+    pub(super) fn next_of_ours(&self) -> Next {
         match (&self.found, self.wants()) {
             (None, _) => self.not_before.map_or(Next::Unknown, Next::At),
             (Some(_), Some(at)) => Next::At(self.not_before.map_or(at, |not_before| not_before.max(at))),
@@ -89,6 +101,14 @@ impl Course {
     #[must_use]
     pub(super) fn is_wanted(&self, now: UnixSeconds) -> bool {
         self.wants().is_some_and(|at| at <= now)
+    }
+
+    /// Until when a new token that is in hand may wait for what speaks for it: half of the time from when it was wanted to the
+    /// end of the old one. `None`: there is none that would last.
+    #[must_use]
+    pub(super) fn patience(&self) -> Option<UnixSeconds> {
+        let (wanted, expires) = (self.wants()?, self.found()?.expires()?);
+        Some(wanted.plus(expires.since(wanted).max(0) / 2))
     }
 
     /// Whether a try is due now.
@@ -114,20 +134,39 @@ impl Course {
             _ => backoff(self.failures, first, most, random()),
         };
         let at = now.plus(wait.max(failure.retry_after.unwrap_or(0).min(most)));
+        let at = match (failure.reason, self.patience()) {
+            (Reason::LoginUndetermined, Some(until)) => at.min(until),
+            _ => at,
+        };
         self.not_before = Some(at);
         at
     }
 
-    /// Somebody else is at work, or was and failed so many times: nothing is tried before `until`.
-    pub(super) fn postponed(&mut self, until: UnixSeconds, failures: u32) {
-        self.failures = self.failures.max(failures);
+    /// Somebody else is at work: nothing is tried before `until`.
+    pub(super) fn postponed(&mut self, until: UnixSeconds) {
         self.not_before = Some(self.not_before.map_or(until, |known| known.max(until)));
+    }
+
+    /// The end of the claim of somebody else that was seen last.
+    #[must_use]
+    pub(super) fn claimed(&self) -> Option<UnixSeconds> {
+        self.claimed
+    }
+
+    /// Takes in the claim of somebody else as it stands now, and gives it back if it holds: nothing is tried before its end. Its
+    /// failures count as ours.
+    pub(super) fn heed_claim(&mut self, claim: Option<Claim>, now: UnixSeconds, longest: i64) -> Option<Claim> {
+        self.failures = claim.as_ref().map_or(0, |claim| claim.failures).max(self.failures);
+        let holding = claim.filter(|claim| claim.holds(now, longest));
+        self.claimed = holding.as_ref().map(|claim| claim.until);
+        holding
     }
 
     /// Forgets a wait that no rule of ours would make: the clock was set back.
     pub(super) fn heed_clock(&mut self, now: UnixSeconds, claim: i64) {
         let longest = self.longest_claim(claim);
         self.not_before = self.not_before.filter(|at| at.since(now) <= longest);
+        self.claimed = self.claimed.filter(|at| at.since(now) <= longest);
     }
 
     /// Failures in a row.
@@ -212,6 +251,30 @@ mod tests {
         assert_eq!(course.next(), Next::At(UnixSeconds(100_600)));
         course.heed_clock(UnixSeconds(50), 90);
         assert!(course.is_due(UnixSeconds(50)));
+    }
+
+    #[test]
+    fn a_claim_that_is_given_up_holds_nobody_back() {
+        let mut course = course(Found::Missing);
+        let claim = |until, failures| Some(Claim { holder: "x".into(), until: UnixSeconds(until), failures });
+        let mut heed = |claim| course.heed_claim(claim, UnixSeconds(0), 600).is_some().then(|| course.next());
+        assert_eq!(heed(claim(90, 2)), Some(Next::At(UnixSeconds(90))));
+        assert_eq!(heed(claim(0, 2)), None);
+        assert_eq!(heed(claim(700, 0)), None, "no replica would claim it for so long");
+        assert_eq!((course.next(), course.failures()), (Next::At(UnixSeconds(0)), 2));
+        course.heed_claim(claim(90, 0), UnixSeconds(0), 600);
+        course.heed_clock(UnixSeconds(-100_000), 90);
+        assert_eq!(course.next(), Next::At(UnixSeconds(0)), "the clock was set back");
+    }
+
+    #[test]
+    fn a_token_in_hand_waits_for_half_of_the_time_that_is_left() {
+        assert_eq!(course(token(1_000)).patience(), Some(UnixSeconds(950)));
+        assert_eq!(course(Found::Missing).patience(), None);
+        let mut course = course(token(1_000));
+        let undetermined = Failure::new(Reason::LoginUndetermined, "");
+        let mut wait = |now| course.failed(&undetermined, UnixSeconds(now), &mut || 0.99).0;
+        assert_eq!([900, 910, 930].map(&mut wait), [910, 929, 950]);
     }
 
     #[test]

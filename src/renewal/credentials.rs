@@ -1,6 +1,6 @@
 //! The values of the variables: read for one try, wiped behind it.
 
-use super::plan::CredentialsPlan;
+use super::plan::{Clusters, CredentialsPlan};
 use super::reason::{Failure, Reason};
 use super::target::secret::{MOST_BYTES, get};
 use super::wiped;
@@ -30,13 +30,15 @@ impl Values {
     ///
     /// # Errors
     /// What cannot be read; never a piece of it.
-    pub(super) fn read(plan: &CredentialsPlan, wanted: &[&str], cluster: Option<&Cluster>) -> Result<Self, Failure> {
+    pub(super) fn read(plan: &CredentialsPlan, wanted: &[&str], clusters: &Clusters) -> Result<Self, Failure> {
         match plan {
             _ if wanted.is_empty() => Ok(Self::default()),
             CredentialsPlan::None => {
                 Err(missing(wanted.first().copied().unwrap_or_default(), "no credentials are configured"))
             }
-            CredentialsPlan::Secret { namespace, name } => of_secret(namespace, name, wanted, cluster),
+            CredentialsPlan::Secret { context, namespace, name } => {
+                of_secret(namespace, name, wanted, clusters.get(context.as_deref()))
+            }
             CredentialsPlan::Files(files) => {
                 let mut values = Self::default();
                 for name in wanted {
@@ -133,7 +135,7 @@ mod tests {
             ((*name).to_owned(), path)
         });
         let plan = CredentialsPlan::Files(plan.collect());
-        let values = Values::read(&plan, wanted, None).map_err(|failure| {
+        let values = Values::read(&plan, wanted, &Clusters::default()).map_err(|failure| {
             assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
             failure.reason
         })?;
@@ -169,7 +171,10 @@ mod tests {
         assert_eq!(files(both, &["c"]), Err(Reason::MissingVariable));
         assert_eq!(files(&[("a", &[b'x'; 70_000])], &["a"]), Err(Reason::CredentialsUnavailable));
         let nowhere = CredentialsPlan::Files(vec![("a".into(), "/nowhere/a".into())]);
-        assert_eq!(Values::read(&nowhere, &["a"], None).unwrap_err().reason, Reason::CredentialsUnavailable);
-        assert!(Values::read(&CredentialsPlan::None, &[], None).is_ok());
+        assert_eq!(
+            Values::read(&nowhere, &["a"], &Clusters::default()).unwrap_err().reason,
+            Reason::CredentialsUnavailable
+        );
+        assert!(Values::read(&CredentialsPlan::None, &[], &Clusters::default()).is_ok());
     }
 }

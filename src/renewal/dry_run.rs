@@ -5,7 +5,8 @@ use super::claim::Claim;
 use super::course::{Course, Next};
 use super::credentials::Values;
 use super::errand::LOOK_SECRET;
-use super::plan::{CredentialsPlan, Renewal, TargetPlan};
+use super::means::LoginsOf;
+use super::plan::{Clusters, CredentialsPlan, Renewal, TargetPlan};
 use super::reason::Failure;
 use super::request::{method_name, prepare};
 use super::target::file::FileTarget;
@@ -30,6 +31,7 @@ pub struct DryRun {
 
 /// A right that a renewal needs.
 struct Right<'a> {
+    context: Option<&'a str>,
     verb: Verb,
     namespace: &'a str,
     /// `None`: any name, for `create` cannot be limited to one.
@@ -38,17 +40,23 @@ struct Right<'a> {
 
 /// Looks at the target and the credentials, and asks the API server whether it would let us.
 #[must_use]
-pub fn dry_run(renewal: &Renewal, cluster: Option<&Cluster>, environment: &Environment, now: UnixSeconds) -> DryRun {
+pub fn dry_run(
+    renewal: &Renewal,
+    clusters: &Clusters,
+    logins: &LoginsOf,
+    environment: &Environment,
+    now: UnixSeconds,
+) -> DryRun {
     let mut report = DryRun { text: format!("{}\n", escape(&renewal.target.to_string())), all_well: true };
-    report.when(renewal, cluster, now);
+    report.when(renewal, clusters, logins, now);
     report.request(renewal);
-    let credentials = Values::read(&renewal.credentials, &renewal.request.variables(), cluster);
+    let credentials = Values::read(&renewal.credentials, &renewal.request.variables(), clusters);
     match credentials.and_then(|values| prepare(&renewal.request, &values, environment).map(drop)) {
         Ok(()) => report.line("can be sent: the credentials have every variable, and the settings can be used"),
         Err(failure) => report.trouble(&failure),
     }
-    if let Some(cluster) = cluster {
-        for right in rights(renewal) {
+    for right in rights(renewal) {
+        if let Some(cluster) = clusters.get(right.context) {
             report.right(cluster, &right);
         }
     }
@@ -66,15 +74,15 @@ impl DryRun {
         self.line(&format!("in the way ({}): {}", failure.reason.as_str(), escape(&failure.message)));
     }
 
-    fn when(&mut self, renewal: &Renewal, cluster: Option<&Cluster>, now: UnixSeconds) {
-        let held = match (&renewal.target, cluster) {
-            (TargetPlan::Secret { namespace, name, key, create }, Some(cluster)) => {
+    fn when(&mut self, renewal: &Renewal, clusters: &Clusters, logins: &LoginsOf, now: UnixSeconds) {
+        let held = match &renewal.target {
+            TargetPlan::Secret { context, namespace, name, key, create } => {
+                let Some(cluster) = clusters.get(context.as_deref()) else { return };
                 SecretTarget::new(cluster, (namespace, name, key), create.as_deref()).read()
             }
-            (TargetPlan::File(path), _) => FileTarget::new(path).read(),
-            (TargetPlan::Secret { .. }, None) => return,
+            TargetPlan::File(path) => FileTarget::new(path).read(),
         };
-        let Held { found, claim } = match held {
+        let Held { found, claim, logins: annotation } = match held {
             Ok(held) => held,
             Err(failure) => return self.trouble(&failure),
         };
@@ -101,6 +109,11 @@ impl DryRun {
             let why = if failures == 0 { "is renewing it" } else { "could not renew it" };
             self.line(&format!("{} {why}: nobody else tries before {until}", escape(&holder)));
         }
+        let names = logins(&renewal.target, annotation.as_deref());
+        if !names.is_empty() {
+            let names: Vec<String> = names.iter().map(|name| format!("{}/{}", name.login, name.role)).collect();
+            self.line(&format!("the new token would have to pass the logins {}", names.join(", ")));
+        }
     }
 
     /// The request with its variables unresolved. A literal may be a credential by mistake: shown is what has a variable in it,
@@ -126,7 +139,7 @@ impl DryRun {
             self.line(&shown(body, false));
         }
         let source = match &renewal.credentials {
-            CredentialsPlan::Secret { namespace, name } => format!("the Secret {namespace}/{name}"),
+            CredentialsPlan::Secret { namespace, name, .. } => format!("the Secret {namespace}/{name}"),
             CredentialsPlan::Files(_) => "files".to_owned(),
             CredentialsPlan::None => return,
         };
@@ -140,7 +153,7 @@ impl DryRun {
     }
 
     fn right(&mut self, cluster: &Cluster, right: &Right<'_>) {
-        let Right { verb, namespace, name } = right;
+        let Right { verb, namespace, name, .. } = right;
         let place = name.map_or_else(|| format!("secrets in {namespace}"), |name| format!("secret {namespace}/{name}"));
         match is_allowed(cluster, right) {
             Ok(true) => {}
@@ -162,14 +175,14 @@ impl DryRun {
 
 fn rights(renewal: &Renewal) -> Vec<Right<'_>> {
     let mut rights = Vec::new();
-    if let TargetPlan::Secret { namespace, name, create, .. } = &renewal.target {
-        let right = |verb, name| Right { verb, namespace, name };
+    if let TargetPlan::Secret { context, namespace, name, create, .. } = &renewal.target {
+        let right = |verb, name| Right { context: context.as_deref(), verb, namespace, name };
         rights.push(right(Verb::Get, Some(name.as_str())));
         rights.push(right(Verb::Patch, Some(name.as_str())));
         rights.extend(create.is_some().then(|| right(Verb::Create, None)));
     }
-    if let CredentialsPlan::Secret { namespace, name } = &renewal.credentials {
-        rights.push(Right { verb: Verb::Get, namespace, name: Some(name) });
+    if let CredentialsPlan::Secret { context, namespace, name } = &renewal.credentials {
+        rights.push(Right { context: context.as_deref(), verb: Verb::Get, namespace, name: Some(name) });
     }
     rights
 }

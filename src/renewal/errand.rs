@@ -4,18 +4,17 @@
 //! once when what the sources saw of it has changed, and always directly before a claim. So a token that somebody else renewed
 //! is not renewed again, and one that somebody broke does not wait for its old date.
 
-use super::attempt::{Claiming, Held, InHand, Outcome, Target, Terms, attempt};
+use super::attempt::{Claiming, Held, InHand, Issuer, Outcome, Target, Terms, attempt};
 use super::claim::Claim;
 use super::course::{Course, Next};
+use super::means::Means;
 use super::plan::{Renewal, TargetPlan};
 use super::reason::{Failure, Reason};
 use super::report;
-use super::request::{Endpoint, Environment};
+use super::request::Endpoint;
 use super::target::file::FileTarget;
 use super::target::secret::SecretTarget;
-use crate::kubernetes::Cluster;
-use crate::metrics::{OwnMetrics, RenewalStatus};
-use crate::published::Published;
+use crate::metrics::RenewalStatus;
 use crate::redacted::Redacted;
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
@@ -35,44 +34,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// A claim holds for the request's `timeout` and this much longer, for what is asked of the API server.
 const CLAIM_MARGIN: i64 = 90;
 
-/// Whether this process is the one that renews the tokens of a Secret, by its namespace and name: where Secrets are shared out
-/// among several processes.
-pub type Owns = dyn Fn(&str, &str) -> bool + Send + Sync;
-
-/// Whether a new token would get in where it is meant to. `Err` says why not, without a piece of it.
-pub type Admits = dyn Fn(&TargetPlan, &Redacted) -> Result<(), String> + Send + Sync;
-
-/// What renewals are made with.
-#[derive(Clone)]
-pub struct Means {
-    /// The API server; `None`: there are files only.
-    pub cluster: Option<Arc<Cluster>>,
-    /// Where the metrics are.
-    pub own: OwnMetrics,
-    /// What the sources saw.
-    pub snapshot: Arc<Published<Snapshot>>,
-    /// Which Secrets are ours.
-    pub owns: Arc<Owns>,
-    /// Which tokens get in.
-    pub admits: Arc<Admits>,
-    /// The environment: proxies, `SSL_CERT_FILE`.
-    pub environment: Arc<Environment>,
-}
-
-impl Means {
-    /// Every Secret is ours, and every token gets in.
-    #[must_use]
-    pub fn new(cluster: Option<Arc<Cluster>>, own: OwnMetrics, snapshot: Arc<Published<Snapshot>>) -> Self {
-        Self {
-            cluster,
-            own,
-            snapshot,
-            owns: Arc::new(|_, _| true),
-            admits: Arc::new(|_, _| Ok(())),
-            environment: Arc::new(|name| std::env::var(name).ok()),
-        }
-    }
-}
+const DEFECT: &str = "a defect of this program; please report the place above";
 
 enum Order {
     Replace(Vec<Renewal>, Box<Means>),
@@ -173,6 +135,7 @@ impl Desk {
         for task in &mut self.tasks {
             let now = UnixSeconds::now();
             if task.is_ours(&self.means) && task.wakes(now) {
+                let Some(_try) = self.means.leaving.begin() else { return };
                 task.work(&self.means, &self.holder);
                 worked = true;
             }
@@ -206,7 +169,7 @@ impl Desk {
 
 impl Task {
     fn new(renewal: Renewal) -> Self {
-        let status = RenewalStatus::new(renewal.target.location(), renewal.request.is_insecure());
+        let status = RenewalStatus::new(renewal.target.to_string(), renewal.location(), renewal.request.is_insecure());
         let course = Course::new(renewal.policy);
         Self { renewal, course, in_hand: None, status, looked: None, retry: None, seen: None }
     }
@@ -230,7 +193,7 @@ impl Task {
 
     fn work(&mut self, means: &Means, holder: &str) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.attempt(means, holder))).unwrap_or_else(|_| {
-            let failure = Failure::new(Reason::Panic, "a defect of this program; please report the place above");
+            let failure = Failure::new(Reason::Panic, DEFECT);
             let next = self.course.failed(&failure, UnixSeconds::now(), &mut chance);
             Outcome::Failed { failure, next, in_hand: self.in_hand.is_some() }
         });
@@ -244,25 +207,29 @@ impl Task {
 
     fn attempt(&mut self, means: &Means, holder: &str) -> Outcome {
         let plan = &self.renewal;
-        let mut endpoint =
-            Endpoint { renewal: plan, cluster: means.cluster.as_deref(), environment: &*means.environment };
+        let mut endpoint = Aside { renewal: plan, means };
         let timeout = i64::try_from(plan.request.timeout.as_secs()).unwrap_or(i64::MAX - CLAIM_MARGIN);
         let terms = Terms {
             holder,
             claim_seconds: timeout.saturating_add(CLAIM_MARGIN),
             clock: &UnixSeconds::now,
-            admits: &|token| (means.admits)(&plan.target, token),
+            is_leaving: &|| means.leaving.is_told(),
+            admits: &|annotation, token| means.admission(&plan.target, annotation, token),
         };
         self.course.heed_clock(UnixSeconds::now(), terms.claim_seconds);
         let mut of_secret;
         let mut of_file;
-        let target: &mut dyn Target = match (&plan.target, means.cluster.as_deref()) {
-            (TargetPlan::Secret { namespace, name, key, create }, Some(cluster)) => {
-                of_secret = SecretTarget::new(cluster, (namespace, name, key), create.as_deref());
-                &mut of_secret
+        let target: &mut dyn Target = match &plan.target {
+            TargetPlan::Secret { context, namespace, name, key, create } => {
+                match means.clusters.get(context.as_deref()) {
+                    Some(cluster) => {
+                        of_secret = SecretTarget::new(cluster, (namespace, name, key), create.as_deref());
+                        &mut of_secret
+                    }
+                    None => &mut Unreachable,
+                }
             }
-            (TargetPlan::Secret { .. }, None) => &mut Unreachable,
-            (TargetPlan::File(path), _) => {
+            TargetPlan::File(path) => {
                 of_file = FileTarget::new(path);
                 &mut of_file
             }
@@ -276,14 +243,15 @@ impl Task {
             Outcome::Renewed { .. } => {
                 self.status.successes += 1;
                 self.status.last_success = Some(now);
-                self.status.error = None;
+                (self.status.error, self.status.failure) = (None, None);
             }
             Outcome::Failed { failure, .. } => {
                 self.status.failures += 1;
                 self.status.error = Some(failure.reason.as_str());
+                self.status.failure = Some(failure.message.clone());
             }
-            Outcome::Fresh { .. } => self.status.error = None,
-            Outcome::Waiting | Outcome::Claimed(_) => {}
+            Outcome::Fresh { .. } => (self.status.error, self.status.failure) = (None, None),
+            Outcome::Waiting | Outcome::Claimed(_) | Outcome::BrokenOff => {}
         }
         self.retry = match outcome {
             Outcome::Failed { next, .. } => Some(*next),
@@ -295,6 +263,32 @@ impl Task {
             Next::At(at) => Some(at),
             Next::Unknown | Next::Never => None,
         };
+    }
+}
+
+/// The endpoint, asked by a thread of its own: whatever it hangs in, the try ends when the program does.
+struct Aside<'a> {
+    renewal: &'a Renewal,
+    means: &'a Means,
+}
+
+impl Issuer for Aside<'_> {
+    fn ask(&mut self) -> Result<Redacted, Failure> {
+        let (renewal, means) = (self.renewal.clone(), self.means.clone());
+        let (answer, coming) = mpsc::channel();
+        let asking = move || {
+            let (clusters, environment) = (&means.clusters, &*means.environment);
+            let _ = answer.send(Endpoint { renewal: &renewal, clusters, environment }.ask());
+        };
+        std::thread::Builder::new()
+            .name("renewal".to_owned())
+            .spawn(asking)
+            .map_err(|error| Failure::new(Reason::BadSettings, format!("a thread cannot be started: {error}")))?;
+        match self.means.leaving.wait_for(&coming, Duration::MAX, Duration::ZERO) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => Err(Failure::new(Reason::Connect, "the program stops")),
+            Err(_) => Err(Failure::new(Reason::Panic, DEFECT)),
+        }
     }
 }
 
@@ -334,13 +328,16 @@ fn holder() -> String {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::metrics::BuildInfo;
+    use crate::metrics::{BuildInfo, OwnMetrics};
+    use crate::published::Published;
+    use crate::renewal::means::Owns;
+    use crate::renewal::plan::Clusters;
 
     fn means(owns: bool) -> Means {
         let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
         let snapshot = Arc::new(Published::new(Snapshot::default()));
         let owns: Arc<Owns> = Arc::new(move |_, _| owns);
-        Means { owns, ..Means::new(None, own, snapshot) }
+        Means { owns, ..Means::new(Clusters::default(), own, snapshot) }
     }
 
     fn renewals(paths: &[&str]) -> Vec<Renewal> {

@@ -7,26 +7,33 @@
 //! | --- | --- |
 //! | `plan` | a renewal as it is configured |
 //! | `schedule`, `course` | when a token is due, and when it is tried again: no clock, no I/O |
-//! | `template` | texts with variables, escaped for the place where they stand |
+//! | `template`, `place` | texts with variables, escaped for the place where they stand |
 //! | `verdict` | whether a token may take the place of the old one |
+//! | `admission` | whether it would get in where it is meant to, by the `logins` of its place |
 //! | `claim` | how replicas keep out of each other's way |
 //! | `attempt` | one try: the decisions, over a target and an issuer |
 //! | `credentials`, `request`, `target` | what they are in the real world |
-//! | `errand` | the thread |
+//! | `errand`, `means` | the thread, and what it works with |
+//! | `leaving` | what becomes of a try when the program is told to stop |
 //! | `dry_run` | what would be done, and is not |
 //! | `wiped` | reading into memory that is wiped |
 //! | `reason`, `report` | what went wrong, and what the log says |
 //!
 //! A try goes like this: read the Secret; if its token is due and nobody else has claimed the work, claim it by an annotation;
-//! ask for a token with credentials that are read for this try alone; check it; write it and take the claim away. Each write
+//! ask for a token with credentials that are read for this try alone; check it, also against the
+//! logins of its place; write it and take the claim away. Each write
 //! names the resource version that was read. Whoever was overtaken reads again and decides anew.
 
+mod admission;
 mod attempt;
 mod claim;
 mod course;
 mod credentials;
 mod dry_run;
 mod errand;
+mod leaving;
+mod means;
+mod place;
 mod plan;
 mod reason;
 mod report;
@@ -42,9 +49,12 @@ mod wiped;
 pub use claim::ANNOTATION;
 pub use course::Policy;
 pub use dry_run::{DryRun, dry_run};
-pub use errand::{Admits, Errand, Means, Owns};
-pub use plan::{CredentialsPlan, Renewal, RequestPlan, TargetPlan};
+pub use errand::Errand;
+pub use leaving::Leaving;
+pub use means::{LoginsOf, Means, Owns};
+pub use place::Place;
+pub use plan::{Clusters, CredentialsPlan, Renewal, RequestPlan, TargetPlan};
 pub use reason::{Failure, Reason};
 pub use request::Environment;
 pub use schedule::BeforeExpiry;
-pub use template::{Place, RenderError, Template, TemplateError};
+pub use template::{RenderError, Template, TemplateError};

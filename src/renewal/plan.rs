@@ -4,9 +4,11 @@ use super::course::Policy;
 use super::template::Template;
 use crate::http_client::{BaseUrl, Method};
 use crate::jwt::JsonPointer;
+use crate::kubernetes::Cluster;
 use crate::observation::{self, ExtraLabels};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One item of `renewals`.
@@ -22,6 +24,59 @@ pub struct Renewal {
     pub request: RequestPlan,
     /// Where the token is in the answer.
     pub token: JsonPointer,
+    /// The label of the cluster, as it stands in the location of the token; empty where there is but one.
+    pub cluster_label: String,
+}
+
+impl Renewal {
+    /// The location labels of its metrics, the same as those of its token.
+    #[must_use]
+    pub fn location(&self) -> String {
+        let in_cluster = ExtraLabels::default().in_cluster(&self.cluster_label);
+        match &self.target {
+            TargetPlan::Secret { namespace, name, key, .. } => observation::location(namespace, name, key, &in_cluster),
+            TargetPlan::File(path) => observation::location("", &path.to_string_lossy(), "", &in_cluster),
+        }
+    }
+
+    /// The clusters that it needs, by their contexts.
+    pub fn contexts(&self) -> impl Iterator<Item = Option<&str>> {
+        let target = match &self.target {
+            TargetPlan::Secret { context, .. } => Some(context),
+            TargetPlan::File(_) => None,
+        };
+        let credentials = match &self.credentials {
+            CredentialsPlan::Secret { context, .. } => Some(context),
+            CredentialsPlan::None | CredentialsPlan::Files(_) => None,
+        };
+        target.into_iter().chain(credentials).map(Option::as_deref)
+    }
+}
+
+/// The clusters that renewals need, by the context of the kubeconfig; `None` for the one that there is without `contexts`.
+#[derive(Clone, Default)]
+pub struct Clusters(Vec<(Option<String>, Arc<Cluster>)>);
+
+impl Clusters {
+    /// Those that these renewals need, each once.
+    ///
+    /// # Errors
+    /// The first of `connect`.
+    pub fn of<E>(renewals: &[Renewal], mut connect: impl FnMut(Option<&str>) -> Result<Cluster, E>) -> Result<Self, E> {
+        let mut clusters = Self::default();
+        for context in renewals.iter().flat_map(Renewal::contexts) {
+            if clusters.get(context).is_none() {
+                clusters.0.push((context.map(str::to_owned), Arc::new(connect(context)?)));
+            }
+        }
+        Ok(clusters)
+    }
+
+    /// The one of this context.
+    #[must_use]
+    pub fn get(&self, context: Option<&str>) -> Option<&Cluster> {
+        self.0.iter().find(|(known, _)| known.as_deref() == context).map(|(_, cluster)| &**cluster)
+    }
 }
 
 /// Where a token is kept.
@@ -29,6 +84,8 @@ pub struct Renewal {
 pub enum TargetPlan {
     /// A data key of a Secret.
     Secret {
+        /// The context of the kubeconfig, where the configuration names several clusters.
+        context: Option<String>,
         /// Its namespace.
         namespace: String,
         /// Its name.
@@ -43,36 +100,31 @@ pub enum TargetPlan {
 }
 
 impl TargetPlan {
-    /// The location labels of its metrics, the same as those of its token.
-    #[must_use]
-    pub fn location(&self) -> String {
-        match self {
-            Self::Secret { namespace, name, key, .. } => {
-                observation::location(namespace, name, key, &ExtraLabels::default())
-            }
-            Self::File(path) => observation::location("", &path.to_string_lossy(), "", &ExtraLabels::default()),
-        }
-    }
-
     /// Whether both write the same token.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::Secret { namespace, name, key, .. },
-                Self::Secret { namespace: other_namespace, name: other_name, key: other_key, .. },
-            ) => (namespace, name, key) == (other_namespace, other_name, other_key),
+                Self::Secret { context, namespace, name, key, .. },
+                Self::Secret {
+                    context: in_other, namespace: other_namespace, name: other_name, key: other_key, ..
+                },
+            ) => (context, namespace, name, key) == (in_other, other_namespace, other_name, other_key),
             (Self::File(path), Self::File(other)) => path == other,
             _ => false,
         }
     }
 }
 
-/// As messages call it: `datagate/prometheus-bearer-token (key token)`, or the file's path.
+/// As messages call it: `datagate/prometheus-bearer-token (key token)`, with `, context west` behind the key where there are
+/// several clusters; or the file's path.
 impl fmt::Display for TargetPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Secret { namespace, name, key, .. } => write!(f, "{namespace}/{name} (key {key})"),
+            Self::Secret { context: None, namespace, name, key, .. } => write!(f, "{namespace}/{name} (key {key})"),
+            Self::Secret { context: Some(context), namespace, name, key, .. } => {
+                write!(f, "{namespace}/{name} (key {key}, context {context})")
+            }
             Self::File(path) => path.display().fmt(f),
         }
     }
@@ -85,6 +137,8 @@ pub enum CredentialsPlan {
     None,
     /// The data keys of a Secret.
     Secret {
+        /// The context of the kubeconfig, where the configuration names several clusters.
+        context: Option<String>,
         /// Its namespace.
         namespace: String,
         /// Its name.

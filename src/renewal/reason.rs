@@ -64,13 +64,15 @@ pub enum Reason {
     NotLater,
     /// The token would not get in: see `logins`.
     LoginRefused,
+    /// Nobody can tell yet whether the token would get in.
+    LoginUndetermined,
     /// A defect of this program.
     Panic,
 }
 
 impl Reason {
     /// Every reason, for the documents.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::TargetNotFound,
         Self::TargetForbidden,
         Self::TargetImmutable,
@@ -100,6 +102,7 @@ impl Reason {
         Self::NotYetValid,
         Self::NotLater,
         Self::LoginRefused,
+        Self::LoginUndetermined,
         Self::Panic,
     ];
 
@@ -136,6 +139,7 @@ impl Reason {
             Self::NotYetValid => "not_yet_valid",
             Self::NotLater => "not_later",
             Self::LoginRefused => "login_refused",
+            Self::LoginUndetermined => "login_undetermined",
             Self::Panic => "panic",
         }
     }

@@ -23,13 +23,23 @@ pub(super) fn line(outcome: &Outcome, course: &Course, now: UnixSeconds) -> Opti
         Outcome::Claimed(Claim { holder, until, .. }) => {
             (Level::Debug, format!("{holder} could not renew it; nobody tries before {until}"))
         }
-        Outcome::Renewed { expires, late } => {
+        Outcome::BrokenOff => {
+            (Level::Info, "broken off, since the program stops; whoever comes next may try at once".to_owned())
+        }
+        Outcome::Renewed { expires, late, doubt } => {
             let how = if *late { "renewed, with the token that could not be written before" } else { "renewed" };
             let next = match course.next() {
                 Next::At(at) => format!(", and is renewed at {at}"),
                 Next::Unknown | Next::Never => String::new(),
             };
-            (Level::Info, format!("{how}; it {}{next}", ends(*expires)))
+            let (level, doubt) = match doubt {
+                None => (Level::Info, String::new()),
+                Some((cause, passes)) => {
+                    let level = if *passes { Level::Warn } else { Level::Info };
+                    (level, format!("; nobody could tell whether it gets in: {cause}"))
+                }
+            };
+            (level, format!("{how}; it {}{next}{doubt}", ends(*expires)))
         }
         Outcome::Failed { failure, next, in_hand } => {
             let state = match course.found() {
@@ -45,7 +55,13 @@ pub(super) fn line(outcome: &Outcome, course: &Course, now: UnixSeconds) -> Opti
                 Some(Found::Token(dates)) if dates.expires.is_none_or(|at| at > now) => Level::Warn,
                 _ => Level::Error,
             };
-            let what = if *in_hand { "the new token could not be written" } else { "not renewed" };
+            let what = if failure.reason == Reason::LoginUndetermined {
+                "the new token waits"
+            } else if *in_hand {
+                "the new token could not be written"
+            } else {
+                "not renewed"
+            };
             let advice = match failure.reason {
                 Reason::CredentialsRefused if course.failures() == 1 => {
                     " (the credentials are refused: this waits the longest, so that no account gets locked)"

@@ -2,7 +2,7 @@
 
 use super::attempt::Issuer;
 use super::credentials::Values;
-use super::plan::{Renewal, RequestPlan};
+use super::plan::{Clusters, Renewal, RequestPlan};
 use super::reason::{Failure, Reason};
 use super::template::{RenderError, Template};
 use super::verdict::token_of;
@@ -10,9 +10,9 @@ use super::wiped;
 use crate::http_client::{
     Agent, AgentSettings, Body, HttpError, Method, Proxy, Request, Response, Trust, TrustBundle, TrustError,
 };
-use crate::kubernetes::Cluster;
 use crate::kubernetes::access::choose_proxy;
 use crate::redacted::Redacted;
+use crate::time::UnixSeconds;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,14 +33,14 @@ pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// The endpoint of one renewal.
 pub(super) struct Endpoint<'a> {
     pub(super) renewal: &'a Renewal,
-    pub(super) cluster: Option<&'a Cluster>,
+    pub(super) clusters: &'a Clusters,
     pub(super) environment: &'a Environment,
 }
 
 impl Issuer for Endpoint<'_> {
     fn ask(&mut self) -> Result<Redacted, Failure> {
         let plan = &self.renewal.request;
-        let values = Values::read(&self.renewal.credentials, &plan.variables(), self.cluster)?;
+        let values = Values::read(&self.renewal.credentials, &plan.variables(), self.clusters)?;
         let prepared = prepare(plan, &values, self.environment)?;
         drop(values);
         let answer = read(plan, send(plan, &prepared)?)?;
@@ -145,7 +145,8 @@ fn refused(plan: &RequestPlan, response: &Response) -> Failure {
         Reason::CredentialsRefused => "; are user and password right, and not locked?",
         _ => "",
     };
-    let retry_after = response.header("retry-after").and_then(|value| value.trim().parse::<u32>().ok()).map(i64::from);
+    let retry_after = response.retry_after(UnixSeconds::now());
+    let retry_after = retry_after.map(|wait| i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
     Failure { reason, message: format!("{}: status {status}{advice}", what(plan)), retry_after }
 }
 

@@ -1,6 +1,7 @@
 //! A year of one renewal in a second: the real decisions over a made-up Secret, a made-up endpoint and a clock that jumps
 //! from one try to the next.
 
+use super::admission::Admission;
 use super::attempt::{Claiming, Held, InHand, Issuer, Outcome, Target, Terms, attempt};
 use super::claim::Claim;
 use super::course::{Course, Next, Policy};
@@ -116,7 +117,11 @@ impl Seen {
 impl Target for Seen {
     fn read(&mut self) -> Result<Held, Failure> {
         self.1 = self.0.version.get();
-        Ok(Held { found: Found::of(self.0.value.borrow().as_bytes()), claim: self.0.claim.borrow().clone() })
+        Ok(Held {
+            found: Found::of(self.0.value.borrow().as_bytes()),
+            claim: self.0.claim.borrow().clone(),
+            logins: None,
+        })
     }
 
     fn claim(&mut self, claim: &Claim) -> Result<Claiming, Failure> {
@@ -175,7 +180,13 @@ impl Replica {
 
     fn attempt(&mut self, world: &Rc<World>) -> Outcome {
         let now = || world.now.get();
-        let terms = Terms { holder: &self.name, claim_seconds: 90, clock: &now, admits: &|_| Ok(()) };
+        let terms = Terms {
+            holder: &self.name,
+            claim_seconds: 90,
+            clock: &now,
+            is_leaving: &|| false,
+            admits: &|_, _| Admission::Granted,
+        };
         let (mut seen, mut endpoint) = (Seen(Rc::clone(world), 0), Endpoint(Rc::clone(world)));
         let random: &mut dyn FnMut() -> f64 = &mut || world.chance();
         attempt(&mut self.course, &mut self.in_hand, &mut seen, &mut endpoint, &terms, random)

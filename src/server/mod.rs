@@ -88,9 +88,9 @@ pub fn start(
 fn answer(request: &Request, reply: &mut Reply, shown: &Shown) {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let snapshot = shown.snapshot.load();
-        let front =
-            Front { version: shown.version, is_on: shown.status_page.load(Ordering::Relaxed), now: UnixSeconds::now() };
-        match route::route(request.method(), request.url(), &snapshot, front) {
+        let (is_on, renewals) = (shown.status_page.load(Ordering::Relaxed), shown.own.renewals());
+        let front = Front { version: shown.version, is_on, now: UnixSeconds::now(), renewals: &renewals };
+        match route::route(request.method(), request.url(), &snapshot, &shown.own.logins(), front) {
             Answer::Exposition => exposition::respond(request, reply, &snapshot, shown),
             Answer::Page(page) => respond(reply, &page),
         }

@@ -1,6 +1,7 @@
 //! Which answer belongs to which method and path.
 
 use super::pages::{self, Front};
+use crate::metrics::LoginBoard;
 use crate::snapshot::Snapshot;
 use tiny_http::Method;
 
@@ -25,7 +26,7 @@ pub(super) struct Page {
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What stands behind a `?` is for the status page; elsewhere it is passed over.
-pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, front: Front) -> Answer {
+pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, logins: &LoginBoard, front: Front<'_>) -> Answer {
     if !matches!(method, Method::Get | Method::Head) {
         let body = "only GET and HEAD are answered here\n".to_owned();
         return Answer::Page(Page { status: 405, content_type: TEXT, headers: &[("Allow", "GET, HEAD")], body });
@@ -44,7 +45,7 @@ pub(super) fn route(method: &Method, url: &str, snapshot: &Snapshot, front: Fron
             status: 200,
             content_type: "text/html; charset=utf-8",
             headers: pages::HEADERS,
-            body: pages::status_page(snapshot, query, front.version, front.now),
+            body: pages::page_of(snapshot, logins, query, front),
         }),
         "/" => text(404, "the status page is switched off (status_page: false); the metrics are at /metrics"),
         _ => text(404, "there are /metrics, /healthz, /readyz and /"),
@@ -57,11 +58,11 @@ mod tests {
     use crate::snapshot::SourceStatus;
     use crate::time::UnixSeconds;
 
-    const FRONT: Front = Front { version: "1", is_on: true, now: UnixSeconds(0) };
+    const FRONT: Front<'_> = Front { version: "1", is_on: true, now: UnixSeconds(0), renewals: &[] };
 
     fn status(method: Method, url: &str) -> u16 {
         let untried = SourceStatus::untried("kubernetes");
-        match route(&method, url, &Snapshot::assemble([(&untried, &[][..])], 1), FRONT) {
+        match route(&method, url, &Snapshot::assemble([(&untried, &[][..])], 1), &LoginBoard::default(), FRONT) {
             Answer::Exposition => 0,
             Answer::Page(page) => page.status,
         }
@@ -89,21 +90,28 @@ mod tests {
     #[test]
     fn not_ready_says_what_is_missing() {
         let untried = SourceStatus::untried("manifests");
-        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::assemble([(&untried, &[][..])], 1), FRONT)
-        else {
+        let held = Snapshot::assemble([(&untried, &[][..])], 1);
+        let nothing = LoginBoard::default();
+        let Answer::Page(page) = route(&Method::Get, "/readyz", &held, &nothing, FRONT) else { panic!("no page") };
+        assert_eq!(page.body, "the first poll of manifests is not finished\n");
+        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::default(), &nothing, FRONT) else {
             panic!("no page")
         };
-        assert_eq!(page.body, "the first poll of manifests is not finished\n");
-        let Answer::Page(page) = route(&Method::Get, "/readyz", &Snapshot::default(), FRONT) else { panic!("no page") };
         assert_eq!(page.status, 200);
     }
 
     #[test]
     fn a_page_that_is_switched_off_is_not_there() {
         let front = Front { is_on: false, ..FRONT };
-        let Answer::Page(page) = route(&Method::Get, "/?q=x", &Snapshot::default(), front) else { panic!("no page") };
+        let Answer::Page(page) = route(&Method::Get, "/?q=x", &Snapshot::default(), &LoginBoard::default(), front)
+        else {
+            panic!("no page")
+        };
         assert_eq!((page.status, page.content_type, page.headers), (404, TEXT, &[][..]));
         assert!(page.body.contains("/metrics") && page.body.lines().count() == 1, "{}", page.body);
-        assert_eq!(route(&Method::Get, "/metrics", &Snapshot::default(), front), Answer::Exposition);
+        assert_eq!(
+            route(&Method::Get, "/metrics", &Snapshot::default(), &LoginBoard::default(), front),
+            Answer::Exposition
+        );
     }
 }

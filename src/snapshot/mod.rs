@@ -119,11 +119,17 @@ impl Snapshot {
         self.fetched(TokenObservation::touch_text).take(self.detailed)
     }
 
-    /// One with nothing in it but a token that somebody asks about.
+    /// How many tokens have no series in the detailed families because of `max_series`.
     #[must_use]
-    pub fn of_kept(token: KeptToken) -> Self {
+    pub fn beyond_detailed(&self) -> usize {
+        self.secrets.iter().map(|secret| secret.tokens.len()).sum::<usize>().saturating_sub(self.detailed)
+    }
+
+    /// One with nothing in it but tokens that somebody asks about.
+    #[must_use]
+    pub fn of_kept(tokens: Vec<KeptToken>) -> Self {
         let secret = SecretObservation {
-            kept: [token].into(),
+            kept: tokens.into(),
             ..SecretObservation::broken("", Vec::new(), &ExtraLabels::default())
         };
         Self { secrets: vec![Arc::new(secret)], ..Self::default() }
@@ -335,7 +341,7 @@ mod tests {
             let snapshot = Snapshot::assemble([(&source, &held[..])], most);
             assert_eq!(snapshot.detailed_tokens().count(), detailed, "{most}");
             let beyond = snapshot.errors().filter(|(_, reason)| *reason == Reason::TooManySeries);
-            assert_eq!(beyond.count(), 3 - detailed, "{most}");
+            assert_eq!((beyond.count(), snapshot.beyond_detailed()), (3 - detailed, 3 - detailed), "{most}");
         }
     }
 

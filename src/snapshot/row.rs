@@ -7,12 +7,15 @@ use std::borrow::Cow;
 /// One token, or one Secret, key or file in which none could be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    location: &'a str,
+    /// It and the errors have the same location.
     token: Option<&'a TokenObservation>,
     errors: &'a [TokenError],
 }
 
 impl<'a> Row<'a> {
+    /// The names of the labels that say where it is.
+    pub const LOCATION: [&'static str; 4] = ["secret_cluster", "secret_key", "secret_name", "secret_namespace"];
+
     /// The token, if it could be read.
     #[must_use]
     pub fn token(&self) -> Option<&'a TokenObservation> {
@@ -24,14 +27,21 @@ impl<'a> Row<'a> {
         self.errors.iter().map(|error| (error.reason, &*error.detail))
     }
 
+    /// The text of the labels of its place.
+    #[must_use]
+    pub fn place(&self) -> &'a str {
+        let of_error = || self.errors.first().map_or("", |error| &*error.location);
+        self.token.map_or_else(of_error, TokenObservation::location)
+    }
+
     /// The labels of its place: `secret_key`, `secret_name`, `secret_namespace`, and whatever the configuration adds there.
     pub fn location(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        labels(self.location)
+        labels(self.place())
     }
 
     /// All its labels, once each, but for `role` and `scope`, which it may have several of.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
-        let (head, tail) = self.token.map_or(("", self.location), |token| (token.head(), token.tail()));
+        let (head, tail) = self.token.map_or_else(|| ("", self.place()), |token| (token.head(), token.tail()));
         labels(head).chain(labels(tail))
     }
 
@@ -57,11 +67,15 @@ impl Snapshot {
     /// errors: it is no fault of the token.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         namesakes(&self.secrets).flat_map(|secrets| {
-            let mut rows: Vec<Row<'_>> = secrets.iter().flat_map(|secret| rows_of(secret)).collect();
-            if secrets.len() > 1 {
-                rows.sort_by_key(|row| key(row.location));
-            }
-            rows
+            let (single, several) = match secrets {
+                [one] => (Some(rows_of(one)), Vec::new()),
+                several => {
+                    let mut rows: Vec<Row<'_>> = several.iter().flat_map(|secret| rows_of(secret)).collect();
+                    rows.sort_by_key(|row| key(row.place()));
+                    (None, rows)
+                }
+            };
+            single.into_iter().flatten().chain(several)
         })
     }
 }
@@ -70,6 +84,12 @@ impl Snapshot {
 fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
     let (mut tokens, mut errors) = (&*secret.tokens, &*secret.errors);
     std::iter::from_fn(move || {
+        if errors.is_empty() {
+            // Nearly always: then no text is touched, which lies elsewhere in memory.
+            let (token, others) = tokens.split_first()?;
+            tokens = others;
+            return Some(Row { token: Some(token), errors });
+        }
         let location = match (tokens.first(), errors.first()) {
             (None, None) => return None,
             (Some(token), None) => token.location(),
@@ -83,7 +103,7 @@ fn rows_of(secret: &SecretObservation) -> impl Iterator<Item = Row<'_>> {
         let here = errors.iter().take_while(|error| *error.location == *location).count();
         let (errors_here, others) = errors.split_at_checked(here).unwrap_or((errors, &[]));
         errors = others;
-        Some(Row { location, token, errors: errors_here })
+        Some(Row { token, errors: errors_here })
     })
 }
 

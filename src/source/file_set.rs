@@ -79,17 +79,13 @@ impl FileSet {
             }
             listing.outside.extend(found.outside);
             listing.roots.push(found.root);
+            let mut too_many = false;
             for path in found.files {
-                let origin = listing.files.entry(path).or_default();
-                origin.is_named |= glob.is_name();
-                origin.globs.push(number);
+                too_many |= !listing.take(path, number, glob.is_name());
             }
-            if listing.files.len() > MAX_FILES {
+            if too_many {
                 let detail = format!("with this pattern there are more than {MAX_FILES} files: only so many are read");
                 listing.error(Path::new(glob.as_str()), Reason::TooLarge, detail);
-                while listing.files.len() > MAX_FILES {
-                    listing.files.pop_last();
-                }
                 break;
             }
             if !nothing {
@@ -122,6 +118,22 @@ impl FileSet {
 }
 
 impl Listing {
+    /// Takes in a file that a pattern leads to. Of too many, the first by their paths are kept; `false`: it, or another one in its
+    /// place, was left out. A tree has a hundred thousand: those that are left out cost one comparison and no memory.
+    fn take(&mut self, path: PathBuf, number: usize, is_named: bool) -> bool {
+        if self.files.len() >= MAX_FILES && self.files.last_key_value().is_some_and(|(last, _)| *last < path) {
+            return false;
+        }
+        let origin = self.files.entry(path).or_default();
+        origin.is_named |= is_named;
+        origin.globs.push(number);
+        if self.files.len() <= MAX_FILES {
+            return true;
+        }
+        self.files.pop_last();
+        false
+    }
+
     /// Opens one of its files. `None`: there is nothing that anybody would miss.
     pub(super) fn open(&mut self, path: &Path, origin: &Origin) -> Result<Option<Handle>, FileFault> {
         let roots = origin.globs.iter().filter_map(|number| self.roots.get(*number)?.as_ref());
@@ -176,6 +188,21 @@ mod tests {
     use proptest::prelude::*;
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt as _;
+
+    #[test]
+    fn of_too_many_files_the_first_are_kept_in_whatever_order_they_come() {
+        let path = |number: usize| PathBuf::from(format!("/{number:08}"));
+        let upwards: Vec<usize> = (0..MAX_FILES + 2).collect();
+        let downwards: Vec<usize> = upwards.iter().rev().copied().collect();
+        for order in [upwards, downwards] {
+            let mut listing = Listing::default();
+            let left_out = order.iter().filter(|number| !listing.take(path(**number), 0, false)).count();
+            assert_eq!((left_out, listing.files.len()), (2, MAX_FILES));
+            assert_eq!(listing.files.last_key_value().unwrap().0, &path(MAX_FILES - 1));
+            assert!(listing.take(path(MAX_FILES - 1), 1, true), "it is there already");
+            assert_eq!(listing.files[&path(MAX_FILES - 1)], Origin { is_named: true, globs: vec![0, 1] });
+        }
+    }
 
     #[test]
     fn a_name_is_shown_as_it_is_or_with_a_hash() {

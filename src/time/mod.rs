@@ -3,6 +3,7 @@
 //! Tokens carry NumericDates (RFC 7519, section 2), Kubernetes writes RFC 3339, people read UTC. Everything below the
 //! edges of the program takes `now` as an argument; [`UnixSeconds::now`] is for those edges alone.
 
+mod http_date;
 mod words;
 
 pub use words::{date, expiry, from_now, minute, span};
@@ -36,22 +37,6 @@ impl UnixSeconds {
     #[must_use]
     pub fn plus(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds))
-    }
-
-    /// As HTTP writes it (RFC 9110, section 5.6.7): `Sun, 22 Nov 2026 01:02:03 GMT`. For years of four digits.
-    #[must_use]
-    pub fn http_date(self) -> String {
-        // The first of January 1970 was a Thursday.
-        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let (days, seconds) = (self.0.div_euclid(SECONDS_PER_DAY), self.0.rem_euclid(SECONDS_PER_DAY));
-        let (year, month, day) = civil_from_days(days);
-        let named = |names: &[&'static str], at: i64| {
-            usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
-        };
-        let (weekday, month) = (named(&DAYS, days.rem_euclid(7)), named(&MONTHS, month - 1));
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
     }
 
     /// Reads an RFC 3339 date-time such as `2026-11-22T01:02:03Z` or `2026-11-22T01:02:03.5+02:00`; the fraction is cut
@@ -163,17 +148,6 @@ mod tests {
         ] {
             assert_eq!(UnixSeconds(seconds).to_string(), text);
             assert_eq!(UnixSeconds::parse_rfc3339(text), Some(UnixSeconds(seconds)), "{text}");
-        }
-    }
-
-    #[test]
-    fn dates_of_http() {
-        for (seconds, text) in [
-            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), // RFC 9110, section 5.6.7
-            (1_798_761_599, "Thu, 31 Dec 2026 23:59:59 GMT"),
-        ] {
-            assert_eq!(UnixSeconds(seconds).http_date(), text);
         }
     }
 

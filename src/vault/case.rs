@@ -52,21 +52,43 @@ impl Case {
         self.judged = None;
     }
 
-    pub(super) fn is_stale(&self) -> bool {
+    fn is_stale(&self) -> bool {
         self.judged.is_none()
     }
 
-    /// Works it out, unless it is worked out. What is missing for it is noted at its login.
-    pub(super) fn assess(&mut self, all: &mut [Mounted], now: UnixSeconds) {
-        if self.judged.is_some() {
-            return;
+    /// Whether it is the same token at the same login.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let same_text = match (&self.text, &other.text) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_text && self.mounted == other.mounted && self.location == other.location
+    }
+
+    /// Works out those of one token at one login that are not worked out; whether there were any. A JWT mount reads the token once
+    /// for all of its roles, and verifies its signature once, unless each role is to be explained.
+    pub(super) fn assess_all(beside: &mut [Self], all: &mut [Mounted], now: UnixSeconds, explains: bool) -> bool {
+        let mut stale: Vec<&mut Self> = beside.iter_mut().filter(|case| case.is_stale()).collect();
+        let roles: Vec<&str> = stale.iter().map(|case| &*case.name.role).collect();
+        let first = stale.first().filter(|_| !explains).and_then(|case| Some((case.mounted?, case.text.as_ref()?)));
+        let mounted = first.and_then(|(at, text)| Some((all.get(at)?, text)));
+        let judged = mounted.and_then(|(mounted, text)| mounted.assess_each(&roles, text)).unwrap_or_default();
+        let mut judged = judged.into_iter();
+        for case in &mut stale {
+            case.assess(judged.next(), all, now, explains);
         }
+        !stale.is_empty()
+    }
+
+    /// Works it out, if `judged` does not tell. What is missing for it is noted at its login.
+    fn assess(&mut self, judged: Option<Judged>, all: &mut [Mounted], now: UnixSeconds, explains: bool) {
         let mounted = self.mounted.and_then(|at| all.get_mut(at));
         let (Some(mounted), Some(text)) = (mounted, &self.text) else {
             self.judged = Some(Judged::Always(Verdict::Refused(Refusal::RoleMissing)));
             return;
         };
-        let mut judged = mounted.assess(&self.name.role, text, self.review.as_ref());
+        let mut judged =
+            judged.unwrap_or_else(|| mounted.assess(&self.name.role, text, self.review.as_ref(), explains));
         let question = match &judged {
             Judged::Assessed(assessment) => {
                 if let Some(namespace) = assessment.namespace_needed() {
@@ -82,7 +104,7 @@ impl Case {
             self.question = question;
             self.review_due = Instant::now();
             if self.review.take().is_some() {
-                judged = mounted.assess(&self.name.role, text, None);
+                judged = mounted.assess(&self.name.role, text, None, explains);
             }
         }
         let unverified = Verdict::Refused(Refusal::UnknownKid) == judged.at(now)

@@ -5,16 +5,19 @@
 
 use super::case::Case;
 use super::fetch::Environment;
+use super::foresight::{Foreseen, Foresight, Inquiry};
 use super::mounted::Mounted;
 use super::plan::{Login, Reviewer};
 use crate::kubernetes::Cluster;
 use crate::metrics::{Judged, LoginBoard, OwnMetrics};
 use crate::observation::LoginName;
 use crate::published::Published;
+use crate::redacted::Redacted;
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
@@ -24,6 +27,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Answers of a cluster that come close together are published together.
 const GATHER: Duration = Duration::from_millis(100);
+
+/// For one answer no more is asked than a mount, its keys, its keys once more, labels and a review.
+const MOST_ERRANDS: usize = 5;
 
 /// The way into the cluster that answers TokenReviews; an error is what is missing, for the log.
 pub type Connect = dyn Fn(&Reviewer) -> Result<Arc<Cluster>, String> + Send + Sync;
@@ -41,8 +47,9 @@ pub struct Means {
     pub environment: Arc<Environment>,
 }
 
-enum Order {
+pub(super) enum Order {
     Replace(Vec<Login>, Box<Means>),
+    Foresee(Inquiry),
     Stop,
 }
 
@@ -58,7 +65,7 @@ impl Errand {
     /// Those of starting a thread.
     pub fn start(logins: Vec<Login>, means: Means) -> std::io::Result<Self> {
         let (orders, received) = mpsc::channel();
-        let mut desk = Desk::new(logins, means);
+        let mut desk = Desk::new(logins, means, false);
         std::thread::Builder::new().name("logins".to_owned()).spawn(move || desk.run(&received))?;
         Ok(Self { orders })
     }
@@ -67,6 +74,12 @@ impl Errand {
     pub fn replace(&self, logins: Vec<Login>, means: Means) {
         // A thread that is gone has said so.
         let _ = self.orders.send(Order::Replace(logins, Box::new(means)));
+    }
+
+    /// The way to ask about tokens that are yet to come, as long as this runs.
+    #[must_use]
+    pub fn foresight(&self) -> Foresight {
+        Foresight(self.orders.clone())
     }
 }
 
@@ -80,8 +93,8 @@ impl Drop for Errand {
 /// returned too: location labels, login and role, verdict.
 #[must_use]
 pub fn look_once(logins: Vec<Login>, means: Means) -> Vec<(String, LoginName, Judged)> {
-    let mut desk = Desk::new(logins, means);
-    desk.work();
+    let mut desk = Desk::new(logins, means, true);
+    while desk.work().is_some_and(|next| next <= Instant::now()) {}
     let judged = |case: &Case| Some((case.location.to_string(), case.name.clone(), case.judged()?.clone()));
     desk.cases.iter().filter_map(judged).collect()
 }
@@ -106,12 +119,21 @@ struct Desk {
     changed: bool,
     /// When something was published last.
     published: Option<Instant>,
+    /// Somebody will read what each check came to.
+    explains: bool,
 }
 
 impl Desk {
-    fn new(logins: Vec<Login>, means: Means) -> Self {
-        let mut desk =
-            Self { means, mounted: Vec::new(), cases: Vec::new(), snapshot: None, changed: true, published: None };
+    fn new(logins: Vec<Login>, means: Means, explains: bool) -> Self {
+        let mut desk = Self {
+            means,
+            mounted: Vec::new(),
+            cases: Vec::new(),
+            snapshot: None,
+            changed: true,
+            published: None,
+            explains,
+        };
         desk.take(logins);
         desk
     }
@@ -155,6 +177,10 @@ impl Desk {
                         self.take(logins);
                         break;
                     }
+                    Ok(Order::Foresee(inquiry)) => {
+                        self.answer(&inquiry);
+                        break;
+                    }
                     Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return,
                     Err(TryRecvError::Empty) => {}
                 }
@@ -171,29 +197,71 @@ impl Desk {
         }
     }
 
-    /// Does what is due; when there is something to do again.
+    /// Works out what can be, publishes it, and goes on one errand if one is due; when there is something to do again. Between two
+    /// errands orders are looked for.
     fn work(&mut self) -> Option<Instant> {
-        loop {
-            self.notice();
-            let now = UnixSeconds::now();
-            for case in &mut self.cases {
-                self.changed |= case.is_stale();
-                case.assess(&mut self.mounted, now);
-            }
-            let next = self.next_due(now);
-            // Of many reviews in a row, not each one makes a board of its own.
-            let is_one_of_many = matches!(&next, Some((Due::Review(_), at)) if *at <= Instant::now())
-                && self.published.is_some_and(|published| published.elapsed() < GATHER);
-            if self.changed && !is_one_of_many {
-                self.publish();
-                (self.changed, self.published) = (false, Some(Instant::now()));
-            }
-            let (due, at) = next?;
-            if at > Instant::now() {
-                return Some(at);
-            }
-            self.go(due);
+        self.notice();
+        let now = UnixSeconds::now();
+        for beside in self.cases.chunk_by_mut(Case::is_beside) {
+            self.changed |= Case::assess_all(beside, &mut self.mounted, now, self.explains);
         }
+        let next = self.next_due(now);
+        // Of many reviews in a row, not each one makes a board of its own.
+        let is_one_of_many = matches!(&next, Some((Due::Review(_), at)) if *at <= Instant::now())
+            && self.published.is_some_and(|published| published.elapsed() < GATHER);
+        if self.changed && !is_one_of_many {
+            self.publish();
+            (self.changed, self.published) = (false, Some(Instant::now()));
+        }
+        let (due, at) = next?;
+        if at > Instant::now() {
+            return Some(at);
+        }
+        self.go(due);
+        Some(Instant::now())
+    }
+
+    /// Answers a question. A defect costs the answer; whoever asked waits no longer.
+    fn answer(&mut self, inquiry: &Inquiry) {
+        let foreseen = catch_unwind(AssertUnwindSafe(|| {
+            inquiry.names.iter().map(|name| self.foresee(name, &inquiry.token)).collect::<Vec<_>>()
+        }));
+        if let Ok(foreseen) = foreseen {
+            let _ = inquiry.answer.send(foreseen);
+        }
+    }
+
+    /// What would become of a login with a token that is in no Secret yet. Whatever is due for it is asked first.
+    fn foresee(&mut self, name: &LoginName, token: &Arc<Redacted>) -> Foreseen {
+        let mut case = Case::new("", name, Some(Arc::clone(token)));
+        case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
+        let Some(at) = case.mounted else {
+            return Foreseen { name: name.clone(), judged: None, asks_cluster: false };
+        };
+        for _ in 0..MOST_ERRANDS {
+            let now = UnixSeconds::now();
+            Case::assess_all(slice::from_mut(&mut case), &mut self.mounted, now, false);
+            let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= Instant::now());
+            let Some(mounted) = self.mounted.get(at) else { break };
+            let namespace = case.namespace.as_deref().and_then(|name| mounted.namespaces.get_key_value(name));
+            let due = if is_due(mounted.mount_due()) {
+                Due::Mount(at)
+            } else if is_due(mounted.keys_due()) {
+                Due::Keys(at)
+            } else if let Some((name, _)) = namespace.filter(|(_, namespace)| namespace.due <= Instant::now()) {
+                Due::Namespace(at, name.clone())
+            } else if is_due(case.review_due(&self.mounted, now)) {
+                case.ask(&mut self.mounted, &*self.means.connect, &self.means.own);
+                continue;
+            } else {
+                break;
+            };
+            self.go(due);
+            case.forget();
+        }
+        Case::assess_all(slice::from_mut(&mut case), &mut self.mounted, UnixSeconds::now(), false);
+        let asks_cluster = self.mounted.get(at).is_some_and(Mounted::may_ask_cluster);
+        Foreseen { name: name.clone(), judged: case.judged().cloned(), asks_cluster }
     }
 
     /// Takes in what the sources saw anew.
@@ -202,21 +270,25 @@ impl Desk {
         if self.snapshot.as_ref().is_some_and(|known| Arc::ptr_eq(known, &snapshot)) {
             return;
         }
+        let kept = || snapshot.kept().flat_map(|token| token.logins.iter().map(move |name| (token, name)));
+        let known = self.cases.iter().map(|case| (&case.location, &case.name, &case.text));
+        if kept().map(|(token, name)| (&token.location, name, &token.text)).eq(known) {
+            self.snapshot = Some(snapshot);
+            return;
+        }
         let mut before: HashMap<(Box<str>, LoginName), Case> = std::mem::take(&mut self.cases)
             .into_iter()
             .map(|case| ((case.location.clone(), case.name.clone()), case))
             .collect();
-        for token in snapshot.kept() {
-            for name in token.logins.iter() {
-                let known = before.remove(&(token.location.clone(), name.clone()));
-                let case = known.filter(|case| case.text == token.text).unwrap_or_else(|| {
-                    self.changed = true;
-                    let mut case = Case::new(&token.location, name, token.text.clone());
-                    case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
-                    case
-                });
-                self.cases.push(case);
-            }
+        for (token, name) in kept() {
+            let known = before.remove(&(token.location.clone(), name.clone()));
+            let case = known.filter(|case| case.text == token.text).unwrap_or_else(|| {
+                self.changed = true;
+                let mut case = Case::new(&token.location, name, token.text.clone());
+                case.mounted = self.mounted.iter().position(|mounted| *mounted.login.name == *name.login);
+                case
+            });
+            self.cases.push(case);
         }
         self.changed |= !before.is_empty();
         drop(before);
@@ -233,7 +305,7 @@ impl Desk {
     fn publish(&self) {
         let cases = self.cases.iter().map(Case::shown).collect();
         let read = |mounted: &Mounted| Some((mounted.login.name.clone(), mounted.known_since()?));
-        self.means.own.publish_logins(LoginBoard { cases, read: self.mounted.iter().filter_map(read).collect() });
+        self.means.own.publish_logins(LoginBoard::new(cases, self.mounted.iter().filter_map(read).collect()));
     }
 
     fn next_due(&self, now: UnixSeconds) -> Option<(Due, Instant)> {

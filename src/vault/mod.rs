@@ -12,6 +12,7 @@
 //! | `mounted` | one login: what is known of it, and when it has to be read again |
 //! | `case` | one token and one role |
 //! | `errand` | the thread |
+//! | `foresight` | what it says of tokens that are yet to come |
 //!
 //! A token is sent to the TokenReview of the cluster that the configuration names, and nowhere else. What a server of ours
 //! cannot be asked again is kept as it was; its age is shown.
@@ -20,6 +21,7 @@ pub mod answers;
 mod case;
 mod errand;
 mod fetch;
+mod foresight;
 mod keys;
 mod mount;
 mod mounted;
@@ -28,5 +30,6 @@ mod review;
 
 pub use errand::{Connect, Errand, Means, look_once};
 pub use fetch::{Environment, Failure};
+pub use foresight::{Foreseen, Foresight};
 pub use mount::{Mount, read_mount};
 pub use plan::{DEFAULT_REFRESH, DEFAULT_REVIEW, Entry, LivePlan, Login, MountPlan, Reviewer};

@@ -215,18 +215,31 @@ impl Mounted {
         }
     }
 
-    /// Works a login out, with what is known.
-    pub(super) fn assess(&self, role: &str, token: &Redacted, review: Option<&Review>) -> Judged {
+    /// Works a login out, with what is known; explained if somebody will read that.
+    pub(super) fn assess(&self, role: &str, token: &Redacted, review: Option<&Review>, explains: bool) -> Judged {
         let role = Some(role).filter(|role| !role.is_empty());
         let assessment: Assessment = match &self.mount {
             None => return Judged::Always(Verdict::Undetermined(Unknown::MountUnreachable)),
-            Some(Mount::Jwt(mount)) => mount.assess(role, token, &self.keys, None),
+            Some(Mount::Jwt(mount)) if explains => mount.assess(role, token, &self.keys, None),
+            Some(Mount::Jwt(mount)) => match mount.assess_each(&[role], token, &self.keys, None).pop() {
+                Some(assessment) => assessment,
+                None => return Judged::Always(Verdict::Undetermined(Unknown::MountUnreachable)),
+            },
             Some(Mount::Kubernetes(mount)) => {
                 let labels = |name: &str| self.namespaces.get(name).map_or(NamespaceLabels::Unknown, Namespace::labels);
-                mount.assess(role, token, Facts { source: None, labels: &labels, review })
+                let facts = Facts { source: None, labels: &labels, review };
+                if explains { mount.assess(role, token, facts) } else { mount.assess_briefly(role, token, facts) }
             }
         };
         Judged::Assessed(Arc::new(assessment))
+    }
+
+    /// The same with several roles, where the token need be read but once; `None` where that is not so.
+    pub(super) fn assess_each(&self, roles: &[&str], token: &Redacted) -> Option<Vec<Judged>> {
+        let Some(Mount::Jwt(mount)) = &self.mount else { return None };
+        let roles: Vec<Option<&str>> = roles.iter().map(|role| Some(*role).filter(|role| !role.is_empty())).collect();
+        let assessments = mount.assess_each(&roles, token, &self.keys, None);
+        Some(assessments.into_iter().map(|assessment| Judged::Assessed(Arc::new(assessment))).collect())
     }
 
     pub(super) fn may_ask_cluster(&self) -> bool {

@@ -228,7 +228,7 @@ renewals:
         (first.policy.before_expiry, first.policy.first, first.policy.most),
         (BeforeExpiry::Share(1_250), 5, 3600)
     );
-    let secret = CredentialsPlan::Secret { namespace: "datagate".into(), name: "cpd-admin".into() };
+    let secret = CredentialsPlan::Secret { context: None, namespace: "datagate".into(), name: "cpd-admin".into() };
     assert_eq!(first.credentials, secret);
     let request = &first.request;
     assert_eq!(

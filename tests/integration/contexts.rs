@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -291,6 +291,38 @@ fn one_cluster_that_cannot_be_read_leaves_the_others_to_a_single_look() {
         "{}",
         ran.stdout
     );
+}
+
+#[test]
+fn a_single_look_reads_all_clusters_at_the_same_time() {
+    // No server answers before both were asked.
+    let asked = Arc::new((Mutex::new(0), Condvar::new()));
+    let server = || {
+        let asked = Arc::clone(&asked);
+        FakeApiServer::start(move |_: &Request| {
+            let (count, changed) = &*asked;
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            changed.notify_all();
+            let (_count, late) = changed.wait_timeout_while(count, LIMIT, |count| *count % 2 == 1).unwrap();
+            if late.timed_out() {
+                return Answer::status_object(500, "the other cluster was not asked");
+            }
+            Answer::json(200, &json!({"metadata": {"resourceVersion": "10"}, "items": []}))
+        })
+    };
+    let (first, second) = (server(), server());
+    let kubeconfig = |server: &FakeApiServer| Kubeconfig::new(server.url()).token("bearer");
+    let contexts = [("z", &kubeconfig(&first)), ("a", &kubeconfig(&second))];
+    for command in [["-once", "-"].as_slice(), &["check", "-output", "json"]] {
+        let ran = run(setup(&contexts, "contexts: [z, a]\nlabel_selectors: []\n"), command);
+        assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+    }
+    let ran = run(setup(&contexts, "contexts: [z, a]\nlabel_selectors: []\n"), &["check", "-output", "json"]);
+    let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let sources = answer["sources"].as_array().unwrap();
+    let names: Vec<&str> = sources.iter().map(|source| source["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["kubernetes/z", "kubernetes/a"], "in the order of the configuration");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::support::exporter::{Exporter, Setup};
 use crate::support::kubeconfig::Kubeconfig;
 use crate::support::real_parts::RealPart;
 use crate::support::{token, wait_for};
+use crate::vault::key::Key;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -268,6 +269,78 @@ fn on_a_phone_in_the_dark_and_on_a_desk_it_is_legible() {
     }
     assert_eq!(papers[0], papers[3]);
     assert_ne!(papers[0], papers[1]);
+}
+
+/// The same tokens, some of them with logins, and what those want.
+fn with_logins() -> (String, String) {
+    let now = token::now();
+    let key = Key::new("a");
+    let pem = key.pem().replace('\n', "\\n");
+    let config = format!(
+        "logins:\n- name: vault-dev\n  jwt: {{config: {{jwt_validation_pubkeys: [\"{pem}\"]}}, roles: {{reader: {{role_type: jwt, \
+         bound_audiences: [api], user_claim: sub}}, from-the-office-only: {{role_type: jwt, bound_audiences: [api], user_claim: sub, \
+         token_bound_cidrs: [10.0.0.0/8]}}}}}}\n"
+    );
+    let secret = |name: &str, logins: &str, audience: &str, from: i64, until: i64| {
+        let claims = json!({"iss": "https://issuer.example/", "sub": "service", "aud": audience, "iat": now + from, "exp": now + until});
+        let metadata = json!({"name": name, "namespace": "logins", "labels": {"monitor.jwt.io/monitoring": "true"},
+            "annotations": {"jwt-exporter/login": logins}});
+        json!({"kind": "Secret", "metadata": metadata, "stringData": {"token": key.sign(&claims)}}).to_string()
+            + "\n---\n"
+    };
+    let manifests = [
+        mixed(),
+        secret("gets-in", "vault-dev/reader", "api", -60, 8 * 86_400),
+        secret("another-audience", "vault-dev/reader", "other", -60, 10 * 86_400),
+        secret("early", "vault-dev/reader", "api", 7200, 11 * 86_400),
+        secret("late", "vault-dev/reader", "api", -7200, -3600),
+        secret(
+            "several-logins-of-which-one-is-not-there",
+            "vault-dev/reader,vault-dev/from-the-office-only,vault-prod/some-role-that-nobody-knows",
+            "api",
+            -60,
+            12 * 86_400,
+        ),
+    ];
+    (config, manifests.concat())
+}
+
+#[test]
+fn what_logins_say_is_seen_on_a_phone_and_on_a_desk() {
+    let mut browser = Browser::start(&require_part!(RealPart::Chromium));
+    let (config, manifests) = with_logins();
+    let exporter = start(&config, &manifests);
+    exporter.wait_for_metrics("verdicts", |metrics| metrics.contains("reason=\"audience_mismatch\""));
+    for (name, width, scheme) in
+        [("logins-phone", 360, "light"), ("logins-desk", 1280, "light"), ("logins-desk-dark", 1280, "dark")]
+    {
+        browser.screen(width, 800);
+        browser.prefer(scheme);
+        browser.visit(&format!("http://{}/", exporter.address()));
+        assert_eq!(browser.complaints(), [""; 0]);
+        keep(name, &browser.screenshot(2600));
+        assert_legible(&mut browser, width);
+        let totals = browser.text(".totals");
+        assert!(totals.contains("4\nWould be refused"), "{totals}");
+        browser.visit(&format!("http://{}/?q=logins&sort=namespace", exporter.address()));
+        keep(&format!("{name}-alone"), &browser.screenshot(1800));
+        assert_legible(&mut browser, width);
+        let tokens = browser.text(".tokens");
+        for seen in [
+            "Refused vault-dev/reader",
+            "audience_mismatch no audience of the token is one of the role's",
+            "Let in vault-dev/reader",
+            "Cannot be told vault-dev/from-the-office-only",
+            "in 8 d",
+            "from 2",
+        ] {
+            assert!(tokens.replace('\n', " ").contains(seen), "{seen}\n{tokens}");
+        }
+    }
+    browser.visit(&format!("http://{}/?state=refused", exporter.address()));
+    assert!(browser.text(".tokens caption").starts_with("1 to 4 of 4"), "{}", browser.text(".tokens"));
+    let nodes = browser.accessible();
+    assert!(nodes.iter().any(|(role, name)| role == "columnheader" && name == "Login"), "{nodes:?}");
 }
 
 #[test]

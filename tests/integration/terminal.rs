@@ -247,7 +247,64 @@ fn explain_says_why_a_secret_has_samples_or_none() {
 
     admin.create_service_account(&namespace, "nobody");
     let account = admin.request_token(&namespace, "nobody", &[], 3600);
-    expect(explain(&account, "", "good"), 2, &["we may NOT list secrets in the whole cluster", "it may not be read"]);
+    expect(
+        explain(&account, "", "good"),
+        2,
+        &[
+            "we may NOT list secrets in the whole cluster",
+            "it may not be read, the right to list secrets in the whole cluster is missing.",
+        ],
+    );
+    // Each place is named, and so is what the labels of namespaces need.
+    let own = format!("namespaces: [{namespace}]\nnamespace_labels: {{team: team}}\n");
+    expect(
+        explain(&account, &own, "good"),
+        2,
+        &[
+            &format!("the right to list secrets in the namespace {namespace} is missing."),
+            &format!("we may not get the namespace {namespace}: the labels of `namespace_labels` are empty"),
+        ],
+    );
+    expect(
+        explain(&account, "namespace_selector: env=prod\n", "good"),
+        2,
+        &["the right to list secrets in the whole cluster and to list namespaces is missing."],
+    );
+    let login = "logins: [{name: k, review: ours, kubernetes: {config: {kubernetes_host: 'https://k'}, roles: {}}}]\n";
+    expect(explain(&account, login, "good"), 2, &["we may not create tokenreviews: logins at Kubernetes mounts stay"]);
+}
+
+#[test]
+fn explain_finds_files_by_their_paths() {
+    let explain = |place: &str, files: &str| {
+        let setup = Setup::new(format!("kubernetes: false\n{files}")).argument("explain").argument(place);
+        std::fs::create_dir(setup.folder().join("tokens")).unwrap();
+        let claims = json!({"exp": token::now() + 90 * 86_400});
+        std::fs::write(setup.folder().join("tokens/good"), token::hs256(&claims)).unwrap();
+        std::fs::write(setup.folder().join("tokens/other"), "hello").unwrap();
+        let ran = setup.run();
+        (ran.status.code().unwrap(), ran.stdout + &ran.stderr)
+    };
+    let expect = |(code, told): (i32, String), wanted_code: i32, pieces: &[&str]| {
+        assert_eq!(code, wanted_code, "{told}");
+        for piece in pieces {
+            assert!(told.contains(piece), "{piece:?} is not in\n{told}");
+        }
+    };
+    let files = "files: [tokens/*]\n";
+    expect(
+        explain("./tokens/good", files),
+        0,
+        &["`files` lead to it", "good: a token (JWS, HS256)", "It has samples."],
+    );
+    // Written like a Secret.
+    expect(explain("tokens/good", files), 0, &["`files` lead to it", "It has samples."]);
+    expect(explain("./tokens/other", files), 1, &["nothing in it looks like a token", "`files` are: tokens/*"]);
+    expect(explain("./tokens/other", "files: [tokens/other]\n"), 1, &["not_a_jwt"]);
+    expect(explain("./tokens/gone", files), 1, &["it cannot be looked at: No such file"]);
+    expect(explain("tokens/gone", files), 1, &["`files` are read too, and none of them is tokens/gone"]);
+    expect(explain("./tokens/good", ""), 1, &["the configuration reads no files"]);
+    expect(explain("tokens/good", ""), 1, &["no manifests and no files"]);
 }
 
 #[test]

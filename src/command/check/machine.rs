@@ -1,13 +1,15 @@
 //! The answer of `check` for programs: JSON and CSV.
 
-use super::Answer;
+use super::{Answer, Line};
 use crate::log::escape;
+use crate::metrics::LoginAnswer;
+use crate::observation::Showings;
 use crate::snapshot::{Row, State};
 use crate::time::UnixSeconds;
 use serde_json::{Map, Value, json};
 
 /// The columns of the CSV, in their order.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 23] = [
     "cluster",
     "namespace",
     "name",
@@ -24,14 +26,22 @@ const COLUMNS: [&str; 16] = [
     "expires_in_seconds",
     "reason",
     "detail",
+    "login",
+    "login_role",
+    "verdict",
+    "verdict_reason",
+    "verdict_detail",
+    "accepted_until",
+    "accepted_until_unix",
 ];
 
 impl Answer<'_> {
-    /// `tokens`, `errors`, `sources` and `summary`. Labels have their metric's names; dates are there twice, in RFC 3339 and,
-    /// with `_unix` behind, in Unix seconds.
+    /// `tokens`, `errors`, `sources` and `summary`. Labels have their metric's names, those that the configuration adds stand in
+    /// `labels`, where no name of theirs is another member's; dates are there twice, in RFC 3339 and, with `_unix` behind, in
+    /// Unix seconds. What logins say stands beside the token, or beside the errors in its place.
     pub(super) fn json(&self) -> String {
-        let tokens: Vec<Value> = self.rows.iter().filter_map(|(state, row)| self.token(*state, row)).collect();
-        let errors: Vec<Value> = self.rows.iter().flat_map(|(_, row)| errors(row)).collect();
+        let tokens: Vec<Value> = self.lines.iter().filter_map(|line| self.token(line)).collect();
+        let errors: Vec<Value> = self.lines.iter().flat_map(|line| self.errors(line)).collect();
         let sources = self.snapshot.sources().iter().map(|source| {
             let scopes: Map<String, Value> =
                 source.scopes.iter().map(|scope| (scope.name.to_string(), scope.up.into())).collect();
@@ -59,6 +69,9 @@ impl Answer<'_> {
                 "valid": counted(State::Valid),
                 "never_expires": counted(State::Never),
                 "unreadable": self.troubles(),
+                "login_refused": self.refused(),
+                "login_ending": self.ending(),
+                "login_undetermined": self.undetermined(),
                 "sources_failed": self.snapshot.sources().iter().filter(|source| !source.up).count(),
                 "exit_code": self.exit_code(),
             },
@@ -66,26 +79,39 @@ impl Answer<'_> {
         harmless(&format!("{whole:#}\n"))
     }
 
-    fn token(&self, state: State, row: &Row<'_>) -> Option<Value> {
-        let token = row.token()?;
-        let mut object: Map<String, Value> =
-            row.labels().map(|(name, value)| (name.to_owned(), value.into_owned().into())).collect();
+    fn token(&self, line: &Line<'_>) -> Option<Value> {
+        let token = line.row.token()?;
+        let mut object = members(line.row.labels());
         object.insert("type".into(), token.token_type.as_str().into());
-        object.insert("state".into(), state.as_str().into());
-        for (name, at) in [("issued_at", token.issued), ("expires_at", token.expires), ("not_before", token.not_before)]
-        {
-            object.insert(name.into(), at.map(|at| at.to_string()).into());
-            object.insert(format!("{name}_unix"), at.map(|at| at.0).into());
-        }
+        object.insert("state".into(), line.state.as_str().into());
+        insert_date(&mut object, "issued_at", token.issued);
+        insert_date(&mut object, "expires_at", token.expires);
+        insert_date(&mut object, "not_before", token.not_before);
         object.insert("expires_in_seconds".into(), token.expires.map(|at| at.since(self.now)).into());
+        object.insert("logins".into(), logins(line));
         Some(Value::Object(object))
     }
 
-    /// A line for each token and each place of an error (RFC 4180).
+    fn errors(&self, line: &Line<'_>) -> Vec<Value> {
+        let mut place = members(line.row.location());
+        // The program may not read a token that the server does.
+        if line.row.token().is_none() {
+            place.insert("logins".into(), logins(line));
+        }
+        let error = |(reason, detail): (crate::observation::Reason, &str)| {
+            let mut object = place.clone();
+            object.insert("reason".into(), reason.as_str().into());
+            object.insert("detail".into(), detail.into());
+            Value::Object(object)
+        };
+        line.row.errors().map(error).collect()
+    }
+
+    /// A line for each token and each place of an error (RFC 4180); where there are several logins, one for each of them.
     pub(super) fn csv(&self) -> String {
         let mut text = COLUMNS.join(",");
         text.push_str("\r\n");
-        for (state, row) in &self.rows {
+        for Line { state, row, answers } in &self.lines {
             let token = row.token();
             let rfc3339 = |at: Option<UnixSeconds>| at.map(|at| at.to_string()).unwrap_or_default();
             let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
@@ -110,24 +136,65 @@ impl Answer<'_> {
                 number(expires.map(|at| at.since(self.now))),
                 cell(&reasons.join(" ")),
                 cell(&details.join("; ")),
-            ];
-            text.push_str(&cells.join(","));
-            text.push_str("\r\n");
+            ]
+            .join(",");
+            let mut push = |login: [String; 7]| {
+                for part in [&*cells, ",", &login.join(","), "\r\n"] {
+                    text.push_str(part);
+                }
+            };
+            if answers.is_empty() {
+                push(Default::default());
+            }
+            for answer in answers {
+                let until = answer.until();
+                let (code, words) = answer.verdict.reason().unwrap_or_default();
+                push([
+                    cell(&answer.login),
+                    cell(&answer.role),
+                    answer.verdict.code().to_owned(),
+                    code.to_owned(),
+                    cell(words),
+                    rfc3339(until),
+                    number(until.map(|at| at.0)),
+                ]);
+            }
         }
         text
     }
 }
 
-fn errors(row: &Row<'_>) -> Vec<Value> {
-    let place: Map<String, Value> =
-        row.location().map(|(name, value)| (name.to_owned(), value.into_owned().into())).collect();
-    let error = |(reason, detail): (crate::observation::Reason, &str)| {
-        let mut object = place.clone();
-        object.insert("reason".into(), reason.as_str().into());
-        object.insert("detail".into(), detail.into());
+/// The labels that every configuration has, and in `labels` those that this one adds.
+fn members<'a>(labels: impl Iterator<Item = (&'a str, std::borrow::Cow<'a, str>)>) -> Map<String, Value> {
+    let (mut object, mut added) = (Map::new(), Map::new());
+    for (name, value) in labels {
+        let is_fixed = Showings::NAMES.contains(&name) || Row::LOCATION.contains(&name);
+        let into = if is_fixed { &mut object } else { &mut added };
+        into.insert(name.to_owned(), value.into_owned().into());
+    }
+    object.insert("labels".into(), Value::Object(added));
+    object
+}
+
+fn insert_date(object: &mut Map<String, Value>, name: &str, at: Option<UnixSeconds>) {
+    object.insert(name.into(), at.map(|at| at.to_string()).into());
+    object.insert(format!("{name}_unix"), at.map(|at| at.0).into());
+}
+
+fn logins(line: &Line<'_>) -> Value {
+    let answer = |answer: &LoginAnswer<'_>| {
+        let (reason, words) = answer.verdict.reason().unzip();
+        let mut object = Map::new();
+        object.insert("login".into(), (&*answer.login).into());
+        object.insert("role".into(), (&*answer.role).into());
+        object.insert("verdict".into(), answer.verdict.code().into());
+        object.insert("reason".into(), reason.into());
+        object.insert("detail".into(), words.into());
+        insert_date(&mut object, "accepted_from", answer.window.and_then(|window| window.from));
+        insert_date(&mut object, "accepted_until", answer.until());
         Value::Object(object)
     };
-    row.errors().map(error).collect()
+    line.answers.iter().map(answer).collect::<Vec<_>>().into()
 }
 
 /// JSON text in which no character can steer a terminal: what the encoder leaves as it is becomes `\u` and four digits. All

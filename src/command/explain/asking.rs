@@ -1,4 +1,4 @@
-//! What the API server says: the Secret itself, and what we may do.
+//! What the API server says: the Secret itself, and the labels of its namespace.
 
 use crate::config::Config;
 use crate::kubernetes::list::{MAX_OBJECT_BYTES, read_list};
@@ -6,10 +6,8 @@ use crate::kubernetes::object::{ObjectError, SecretObject};
 use crate::kubernetes::{ApiRequest, Cluster, FieldSelector, Query, Reason, RequestError, Verb};
 use crate::observation::DataValue;
 use crate::{json, kubernetes};
-use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Read as _;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -64,6 +62,10 @@ impl Held {
 
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(String::as_str)
+    }
+
+    pub(super) fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key).map(String::as_str)
     }
 
     pub(super) fn data<'a>(&'a self, into: &mut Vec<(Cow<'a, str>, DataValue<'a>)>) -> Result<(), ObjectError> {
@@ -140,86 +142,20 @@ fn no_secret(cluster: &Cluster) -> RequestError {
     RequestError::new(Reason::BadAnswer, format!("what {} sent is no Secret", cluster.server()))
 }
 
-fn request<'a>(verb: Verb, resource: &'a str, path: String, body: Option<(&'a str, &'a [u8])>) -> ApiRequest<'a> {
+pub(super) fn request<'a>(
+    verb: Verb,
+    resource: &'a str,
+    path: String,
+    body: Option<(&'a str, &'a [u8])>,
+) -> ApiRequest<'a> {
     ApiRequest { verb, resource, path, body, deadline: Some(TIMEOUT), per_read: TIMEOUT }
 }
 
-fn whole(response: kubernetes::ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
+pub(super) fn whole(response: kubernetes::ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
     let mut bytes = Zeroizing::new(Vec::new());
     let mut bounded = response.take(MAX_OBJECT_BYTES as u64 + 1);
     let read = bounded.read_to_end(&mut bytes);
     let response = bounded.into_inner();
     read.map_err(|error| response.read_error(error))?;
     Ok(bytes)
-}
-
-/// Something that the exporter does with Secrets, and whether we may.
-pub(super) struct Right {
-    verb: Verb,
-    /// `None`: in the whole cluster.
-    namespace: Option<String>,
-    name: Option<String>,
-    pub(super) is_denied: bool,
-    /// Without it nothing is read; else it is only slower.
-    pub(super) is_needed: bool,
-}
-
-impl Right {
-    pub(super) fn what(&self) -> String {
-        let place = match (&self.namespace, &self.name) {
-            (Some(namespace), Some(name)) => format!("the Secret {namespace}/{name}"),
-            (Some(namespace), None) => format!("secrets in the namespace {namespace}"),
-            _ => "secrets in the whole cluster".to_owned(),
-        };
-        format!("{} {place}", self.verb)
-    }
-}
-
-impl fmt::Display for Right {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.what();
-        match (self.is_denied, self.is_needed) {
-            (false, _) => write!(f, "we may {what}"),
-            (true, true) => write!(f, "we may NOT {what}: grant that"),
-            (true, false) => write!(f, "we may not {what}: changes show at the next poll"),
-        }
-    }
-}
-
-/// What the configuration would do to read this Secret, each held against `SelfSubjectAccessReview`, which everybody may
-/// create. What cannot be asked is not there.
-pub(super) fn rights(cluster: &Cluster, config: &Config, namespace: &str, name: &str) -> Vec<Right> {
-    let named = config.secrets.iter().any(|secret| secret.namespace == namespace && secret.name == name);
-    let first = if named { Verb::Get } else { Verb::List };
-    if !named && config.only_named {
-        return Vec::new();
-    }
-    let whole_cluster = !named && config.namespaces.is_empty();
-    if !named && !whole_cluster && !config.namespaces.iter().any(|known| known == namespace) {
-        return Vec::new();
-    }
-    let verbs = [Some((first, true)), config.watch.then_some((Verb::Watch, false))];
-    let right = |(verb, is_needed)| {
-        let namespace = (!whole_cluster).then(|| namespace.to_owned());
-        let name = named.then(|| name.to_owned());
-        let is_denied = !is_allowed(cluster, verb, namespace.as_deref(), name.as_deref())?;
-        Some(Right { verb, namespace, name, is_denied, is_needed })
-    };
-    verbs.into_iter().flatten().filter_map(right).collect()
-}
-
-fn is_allowed(cluster: &Cluster, verb: Verb, namespace: Option<&str>, name: Option<&str>) -> Option<bool> {
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {
-            "verb": verb.as_str(), "version": "v1", "resource": "secrets",
-            "namespace": namespace.unwrap_or_default(), "name": name.unwrap_or_default(),
-        }},
-    });
-    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
-    let (resource, body) = ("selfsubjectaccessreviews", review.to_string());
-    let request = request(Verb::Create, resource, path, Some(("application/json", body.as_bytes())));
-    let answer = cluster.send(&request).and_then(whole).ok()?;
-    serde_json::from_slice::<Value>(&answer).ok()?.pointer("/status/allowed")?.as_bool()
 }

@@ -1,18 +1,27 @@
-//! `explain NAMESPACE/NAME`: why a Secret has its samples, or has none.
+//! `explain NAMESPACE/NAME` and `explain PATH`: why a Secret or a file has its samples, or has none.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `asking` | the API server: the Secret itself, and what we may do |
+//! | `asking` | the API server: the Secret itself |
+//! | `files` | the same for a file |
+//! | `logins` | which of the logins that it is meant for would refuse a token |
+//! | `rights` | what we may do at the API server |
 //! | `selection` | what of the configuration takes it, or passes it over |
 
 mod asking;
+mod files;
+mod logins;
+mod rights;
 mod selection;
 
 use super::{EXIT_FAILURE, EXIT_USAGE, looking, print, run, sources};
 use crate::config::Config;
+use crate::kubernetes::object::LOGIN_ANNOTATION;
 use crate::kubernetes::{LabelSelector, Reason as RequestReason};
 use crate::log::escape;
-use crate::observation::{DataValue, Logins, Observer, SecretObservation, SecretView, labels, without_tokens};
+use crate::observation::{
+    DataValue, KeptToken, Logins, Observer, SecretObservation, SecretView, labels, without_tokens,
+};
 use crate::snapshot::{Row, Snapshot, SourceStatus};
 use crate::source::Source as _;
 use crate::source::manifests::ManifestsSource;
@@ -31,6 +40,8 @@ struct Explanation {
     unknown: bool,
     /// What the last line says of why there are none.
     verdict: Option<String>,
+    /// Tokens with a login, each with words for its place.
+    kept: Vec<KeptToken>,
 }
 
 impl Explanation {
@@ -45,6 +56,11 @@ impl Explanation {
         self.lines.extend(other.lines.iter().map(|line| format!("  {line}")));
         self.has_samples |= other.has_samples;
         self.unknown |= other.unknown;
+        let in_context = |token: KeptToken| {
+            let location = format!("{context}: {}", token.location).into();
+            KeptToken { location, ..token }
+        };
+        self.kept.extend(other.kept.into_iter().map(in_context));
         if let Some(verdict) = other.verdict.filter(|_| !other.has_samples) {
             self.say(format!("    no samples from here: {verdict}"));
             self.conclude(format!("{verdict} (in {context})"));
@@ -62,9 +78,10 @@ pub(super) fn explain(config: &Config, namespace: &str, name: &str) -> ExitCode 
     run::leave_no_core();
     let mut told = Explanation::default();
     let now = UnixSeconds::now();
-    told.say(format!("{namespace}/{name}"));
+    let is_file = namespace.is_empty();
+    told.say(if is_file { name.to_owned() } else { format!("{namespace}/{name}") });
     let mut found_in = Vec::new();
-    for cluster in config.clusters() {
+    for cluster in config.clusters().filter(|_| !is_file) {
         let secrets = config.secrets_in(cluster).cloned().collect();
         let of_this = Config { secrets, ..config.clone() };
         let Some(context) = cluster else {
@@ -78,13 +95,18 @@ pub(super) fn explain(config: &Config, namespace: &str, name: &str) -> ExitCode 
         }
         told.take_in(here, context);
     }
-    if !config.manifests.is_empty() {
+    if !config.manifests.is_empty() && !is_file {
         in_manifests(config, (namespace, name), now, &mut told);
     }
-    if !config.kubernetes && config.manifests.is_empty() {
-        told.say("  the configuration reads no API server (`kubernetes: false`) and no manifests");
+    if is_file {
+        files::explain(config, name, now, &mut told);
+    } else if !config.files.is_empty() {
+        files::explain_namesake(config, &format!("{namespace}/{name}"), now, &mut told);
+    } else if !config.kubernetes && config.manifests.is_empty() {
+        told.say("  the configuration reads no API server (`kubernetes: false`), no manifests and no files");
         told.conclude("nothing is read");
     }
+    logins::explain(config, now, &mut told);
     let (last, code) = match (told.has_samples, told.unknown) {
         (true, _) if found_in.is_empty() => ("It has samples.".to_owned(), 0),
         (true, _) => (format!("It has samples: from {}.", found_in.join(", ")), 0),
@@ -118,10 +140,11 @@ fn in_cluster(
         }
     };
     told.say(format!("  in the cluster at {}", cluster.server()));
-    let rights = asking::rights(&cluster, config, namespace, name);
+    let rights = rights::ask(&cluster, config, context, (namespace, name));
     for right in &rights {
         told.say(format!("  {right}"));
     }
+    let missing = rights::missing(&rights);
     let held = match asking::secret(&cluster, config, namespace, name) {
         Ok(Asked::Found(held)) => held,
         Ok(Asked::FoundByList(held)) => {
@@ -138,23 +161,20 @@ fn in_cluster(
         Err(error) => {
             told.say(format!("  {error}"));
             told.unknown = true;
-            return told.conclude(match error.reason() {
-                RequestReason::Forbidden => "it may not be read",
-                _ => "the API server did not say",
+            return told.conclude(match (error.reason(), missing) {
+                (RequestReason::Forbidden, Some(missing)) => format!("it may not be read, {missing}"),
+                (RequestReason::Forbidden, None) => "it may not be read".to_owned(),
+                _ => "the API server did not say".to_owned(),
             });
         }
     };
     let of_namespace = asking::namespace_labels(&cluster, config, namespace);
     let taken = selection::explain(config, (namespace, name), &held, of_namespace, told);
-    let denied: Vec<_> = rights.iter().filter(|right| right.is_denied && right.is_needed).collect();
-    if taken.is_some() && !denied.is_empty() {
-        told.conclude(format!(
-            "the right to {} is missing",
-            denied.iter().map(|right| right.what()).collect::<Vec<_>>().join(" and ")
-        ));
+    if let Some(missing) = missing.as_ref().filter(|_| taken.is_some()) {
+        told.conclude(missing);
     }
     read(config, (namespace, name), &held, taken, now, told);
-    if !denied.is_empty() {
+    if missing.is_some() {
         told.has_samples = false;
     }
 }
@@ -184,7 +204,18 @@ fn read(
         ("", Some(annotation)) => told.say(format!("  its annotation {} names: {annotation}", config.annotation_key)),
         (keys, _) => told.say(format!("  `secrets:` names the keys: {keys}")),
     }
-    let observation = observe(config, (namespace, name), held, &data, &named);
+    let named_logins = config.secrets.iter().find(|secret| secret.namespace == namespace && secret.name == name);
+    let named_logins = named_logins.map_or(&[][..], |secret| &secret.logins);
+    let annotation = held.annotation(LOGIN_ANNOTATION);
+    match (named_logins, annotation) {
+        ([], None) => {}
+        ([], Some(names)) if config.logins.is_empty() => told
+            .say(format!("  its annotation {LOGIN_ANNOTATION} names {names}, and the configuration has no `logins`")),
+        ([], Some(names)) => told.say(format!("  its annotation {LOGIN_ANNOTATION} names: {names}")),
+        _ => told.say("  `secrets:` names its logins"),
+    }
+    let logins = Logins::named_or(named_logins, annotation);
+    let observation = observe(config, (namespace, name), held, &data, &named, logins);
     let tokens = observation.as_ref().map_or(0, |secret| secret.tokens.len());
     if let Some(observation) = observation {
         let rows = tell_rows(Arc::new(observation), now, told);
@@ -206,24 +237,22 @@ fn observe(
     held: &Held,
     data: &[(Cow<'_, str>, DataValue<'_>)],
     named: &str,
+    logins: Logins<'_>,
 ) -> Option<SecretObservation> {
     let annotation = if named.is_empty() { held.annotation.as_deref() } else { Some(named) };
     let extra = &config.reading.extra_labels(|key| held.label(key), None);
-    let view = SecretView {
-        namespace,
-        name,
-        annotation,
-        data,
-        logins: Logins::Annotation(None),
-        picked: true,
-        extra,
-        version: 0,
-    };
+    let view = SecretView { namespace, name, annotation, data, logins, picked: true, extra, version: 0 };
     Observer::new(config.reading.clone()).observe(&view)
 }
 
 /// A line for each place; the first error in words.
 fn tell_rows(secret: Arc<SecretObservation>, now: UnixSeconds, told: &mut Explanation) -> Option<String> {
+    let in_words = |token: &KeptToken| {
+        let key = labels(&token.location).find(|(name, _)| *name == "secret_key");
+        let location = key.map(|(_, key)| key.into()).unwrap_or_default();
+        KeptToken { location, ..token.clone() }
+    };
+    told.kept.extend(secret.kept.iter().map(in_words));
     let held = [secret];
     let snapshot = Snapshot::assemble([(&SourceStatus::untried(""), &held[..])], usize::MAX);
     let mut first = None;

@@ -7,7 +7,7 @@ use crate::command::{EXIT_FAILURE, EXIT_USAGE, complain, print, run};
 use crate::config::Config;
 use crate::jwt::without_decoration;
 use crate::log::escape;
-use crate::login::{Assessment, Verdict};
+use crate::login::{Assessment, Check, Verdict};
 use crate::metrics::Judged;
 use crate::observation::{KeptToken, LoginName};
 use crate::published::Published;
@@ -39,17 +39,22 @@ pub(in crate::command) fn explain(config: &Config, name: &LoginName, file: Optio
     };
     let text = Redacted::new(String::from_utf8_lossy(without_decoration(&bytes)).into_owned());
     let token = KeptToken { location: "".into(), logins: [name.clone()].into(), text: Some(Arc::new(text)) };
-    let snapshot = Arc::new(Published::new(Snapshot::of_kept(token)));
+    let snapshot = Arc::new(Published::new(Snapshot::of_kept([token].into())));
     let config = Config { logins: vec![login.clone()], ..config.clone() };
     let judged = judge_once(&config, &own, snapshot).into_iter().next().map(|(_, _, judged)| judged);
     let Some(judged) = judged else { return refuse("the login could not be judged; -level debug says more") };
     let now = UnixSeconds::now();
-    let printed = print(&words(name, &judged, now));
+    let printed = print(&words(name, &judged, now, &|_| true));
     if judged.at(now) == Verdict::Accepted { printed } else { ExitCode::from(EXIT_FAILURE) }
 }
 
-/// The whole answer.
-pub(super) fn words(name: &LoginName, judged: &Judged, now: UnixSeconds) -> String {
+/// The whole answer. `is_shown`: whether it may be said what a check found in the token.
+pub(in crate::command) fn words(
+    name: &LoginName,
+    judged: &Judged,
+    now: UnixSeconds,
+    is_shown: &dyn Fn(Check) -> bool,
+) -> String {
     let place = format!("{}/{}", name.login, name.role);
     let mut text = match judged.at(now) {
         Verdict::Accepted => format!("{place} would let the token in.\n"),
@@ -61,12 +66,12 @@ pub(super) fn words(name: &LoginName, judged: &Judged, now: UnixSeconds) -> Stri
         }
     };
     if let Judged::Assessed(assessment) = judged {
-        write_checks(assessment, now, &mut text);
+        write_checks(assessment, now, is_shown, &mut text);
     }
     text
 }
 
-fn write_checks(assessment: &Assessment, now: UnixSeconds, out: &mut String) {
+fn write_checks(assessment: &Assessment, now: UnixSeconds, is_shown: &dyn Fn(Check) -> bool, out: &mut String) {
     if let Some(window) = assessment.window_at(now) {
         let bound = |at: Option<UnixSeconds>, none: &str| at.map_or_else(|| none.to_owned(), |at| at.to_string());
         let (from, until) = (bound(window.from, "ever"), bound(window.until, "for ever"));
@@ -78,7 +83,8 @@ fn write_checks(assessment: &Assessment, now: UnixSeconds, out: &mut String) {
             Verdict::Refused(_) => "REFUSED",
             Verdict::Undetermined(_) => "unknown",
         };
-        let (wants, has) = (escape(&step.wants), escape(&step.has));
+        let has = if is_shown(step.check) { &*step.has } else { "something that the configuration hides" };
+        let (wants, has) = (escape(&step.wants), escape(has));
         let _ = write!(out, "  {mark:8}{}: wants {wants}", step.check.words());
         let _ = if has.is_empty() { writeln!(out) } else { writeln!(out, "; has {has}") };
     }

@@ -75,10 +75,19 @@ fn refused(reason: Refusal) -> Verdict {
 }
 
 impl KubernetesMount {
-    /// Assesses a login with a role.
+    /// Assesses a login with a role, and explains it.
     #[must_use]
     pub fn assess(&self, role: Option<&str>, token: &Redacted, facts: Facts<'_>) -> Assessment {
-        let mut steps = Steps::default();
+        self.assess_with(Steps::new(true), role, token, facts)
+    }
+
+    /// The same without explanation.
+    #[must_use]
+    pub fn assess_briefly(&self, role: Option<&str>, token: &Redacted, facts: Facts<'_>) -> Assessment {
+        self.assess_with(Steps::new(false), role, token, facts)
+    }
+
+    fn assess_with(&self, mut steps: Steps, role: Option<&str>, token: &Redacted, facts: Facts<'_>) -> Assessment {
         match self.check(&mut steps, role.unwrap_or_default(), token, facts) {
             Ok(()) => steps.finish(),
             Err(ended) => *ended,
@@ -93,14 +102,15 @@ impl KubernetesMount {
             steps.note(Check::Role, "a role", "", refused(Refusal::RoleMissing))?;
         }
         let missing = token.expose().is_empty();
-        let has = format!("{} bytes", token.expose().len());
+        let has = steps.words(|| format!("{} bytes", token.expose().len()));
         steps.note(Check::Token, "a token", has, if missing { refused(Refusal::MissingToken) } else { OK })?;
         steps.note(Check::Role, "a role", &name, if role.is_some() { OK } else { refused(Refusal::RoleMissing) })?;
         let Some(role) = role else { return Ok(()) };
         shared::check_source(steps, &role.cidrs, facts.source)?;
         let account = self.check_token(steps, role, token)?;
         let verdict = if role.allows_name(&account.name) { OK } else { refused(Refusal::NameNotAllowed) };
-        steps.note(Check::ServiceAccountName, role.bound_service_account_names.join(", "), &account.name, verdict)?;
+        let wants = steps.words(|| role.bound_service_account_names.join(", "));
+        steps.note(Check::ServiceAccountName, wants, &account.name, verdict)?;
         self.check_namespace(steps, role, &account, facts)?;
         self.check_review(steps, role, account, facts)
     }
@@ -151,7 +161,7 @@ impl KubernetesMount {
         facts: Facts<'_>,
     ) -> Result<(), Ended> {
         let namespace = &account.namespace;
-        let wants = role.bound_service_account_namespaces.join(", ");
+        let wants = steps.words(|| role.bound_service_account_namespaces.join(", "));
         let Some(labels) = role.namespace_selector.as_ref().filter(|_| !role.lists_namespace(namespace)) else {
             let verdict = if role.lists_namespace(namespace) { OK } else { refused(Refusal::NamespaceNotAllowed) };
             return steps.note(Check::Namespace, wants, namespace, verdict);
@@ -196,7 +206,7 @@ impl KubernetesMount {
         let request = ReviewRequest { audiences };
         match steps.note(Check::TokenReview, wants, has, verdict) {
             Ok(()) => {
-                let mut done = std::mem::take(steps).finish();
+                let mut done = std::mem::replace(steps, Steps::new(false)).finish();
                 done.review = Some(request);
                 Err(Box::new(done))
             }

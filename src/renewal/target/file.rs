@@ -84,7 +84,7 @@ impl Target for FileTarget<'_> {
                 return Err(Failure::new(Reason::TargetUnavailable, format!("the file cannot be read: {error}")));
             }
         };
-        Ok(Held { found, claim: None })
+        Ok(Held { found, claim: None, logins: None })
     }
 
     /// Takes the lock. Somebody may have been at work before we got it: then it has changed.

@@ -3,6 +3,7 @@
 //! Source: <https://kubernetes.io/docs/reference/using-api/api-concepts/#patch-and-apply>
 
 use crate::json::{self, JsonFault};
+use crate::kubernetes::object::LOGIN_ANNOTATION;
 use crate::kubernetes::{ApiRequest, ApiResponse, Cluster, Query, Reason as KubeReason, RequestError, Verb};
 use crate::redacted::Redacted;
 use crate::renewal::attempt::{Claiming, Held, Target};
@@ -111,7 +112,9 @@ impl Target for SecretTarget<'_> {
             Ok(answer) => answer,
             Err(error) => {
                 return match error.reason() {
-                    KubeReason::NotFound if self.create.is_some() => Ok(Held { found: Found::Missing, claim: None }),
+                    KubeReason::NotFound if self.create.is_some() => {
+                        Ok(Held { found: Found::Missing, claim: None, logins: None })
+                    }
                     KubeReason::NotFound => Err(Failure::new(
                         Reason::TargetNotFound,
                         "there is no such Secret; create it, or let this renewal do it with `create: {}`",
@@ -130,7 +133,8 @@ impl Target for SecretTarget<'_> {
         let mut value = Zeroizing::new(Vec::with_capacity(object.value.len()));
         // The API server sends nothing else than base64; no token is worse than none.
         let _ = STANDARD.decode_vec(object.value.as_bytes(), &mut value);
-        Ok(Held { found: Found::of(&value), claim: object.annotation.as_deref().and_then(Claim::parse) })
+        let claim = object.annotation.as_deref().and_then(Claim::parse);
+        Ok(Held { found: Found::of(&value), claim, logins: object.logins.map(Cow::into_owned) })
     }
 
     fn claim(&mut self, claim: &Claim) -> Result<Claiming, Failure> {
@@ -170,6 +174,7 @@ impl Target for SecretTarget<'_> {
 struct Object<'a> {
     version: Cow<'a, str>,
     annotation: Option<Cow<'a, str>>,
+    logins: Option<Cow<'a, str>>,
     immutable: bool,
     /// Base64.
     value: Cow<'a, str>,
@@ -190,11 +195,11 @@ impl<'a> Object<'a> {
             "annotations" if value != "null" => annotations = value,
             _ => {}
         })?;
-        let mut annotation = None;
-        json::members(annotations, |name, value| {
-            if name == ANNOTATION {
-                annotation = json::string(value);
-            }
+        let (mut annotation, mut logins) = (None, None);
+        json::members(annotations, |name, value| match &*name {
+            ANNOTATION => annotation = json::string(value),
+            LOGIN_ANNOTATION => logins = json::string(value),
+            _ => {}
         })?;
         let mut found = Cow::Borrowed("");
         json::members(data, |name, value| {
@@ -203,7 +208,7 @@ impl<'a> Object<'a> {
             }
         })?;
         let version = version.ok_or(JsonFault::OtherShape)?;
-        Ok(Self { version, annotation, immutable, value: found })
+        Ok(Self { version, annotation, logins, immutable, value: found })
     }
 }
 

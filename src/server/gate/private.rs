@@ -60,7 +60,10 @@ impl Private {
         let address = SocketAddr::from_abstract_name(unpredictable())?;
         let listener = UnixListener::bind_addr(&address)?;
         let handle = listener.try_clone()?;
-        let server = Server::from_listener(listener, None).map_err(io::Error::other)?;
+        // It panics where the system has no thread for it.
+        let begun = catch_unwind(|| Server::from_listener(listener, None));
+        let begun = begun.map_err(|_| io::Error::other("its threads cannot be started"))?;
+        let server = begun.map_err(io::Error::other)?;
         // Never dropped: its drop does not know abstract addresses, and panics.
         let server: &'static Server = Box::leak(Box::new(server));
         let mut connections = Vec::with_capacity(count);

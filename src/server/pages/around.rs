@@ -14,18 +14,19 @@ use std::fmt::{Result, Write as _};
 const MOST_SCOPES: usize = 20;
 
 /// Name, moment, and at once whatever cannot be read now.
-pub(super) fn header(page: &mut String, snapshot: &Snapshot, query: &Query, front: Front) -> Result {
+pub(super) fn header(page: &mut String, snapshot: &Snapshot, query: &Query, front: Front<'_>) -> Result {
     writeln!(
         page,
         r##"<header>
 <h1>jwt-exporter</h1>
 <p>As of <time datetime="{now}">{words}</time>. <a href="{again}">Refresh</a></p>
 <nav aria-label="On this page">
-<ul><li><a href="#tokens">Tokens</a></li><li><a href="#errors">Errors</a></li><li><a href="#sources">Sources</a></li></ul>
+<ul><li><a href="#tokens">Tokens</a></li>{renewals}<li><a href="#errors">Errors</a></li><li><a href="#sources">Sources</a></li></ul>
 </nav>"##,
         now = front.now,
         words = date(front.now),
         again = text(&query.address()),
+        renewals = if front.renewals.is_empty() { "" } else { "<li><a href=\"#renewals\">Renewals</a></li>" },
     )?;
     for source in snapshot.sources().iter().filter(|source| !source.up) {
         page.push_str("<p class=\"notice\"><strong>");
@@ -57,12 +58,14 @@ pub(super) fn totals(page: &mut String, query: &Query, selection: &Selection<'_>
         )
     };
     one(None, selection.matching)?;
-    for kind in Kind::ALL {
+    for kind in selection.kinds() {
         one(Some(kind), selection.count(kind))?;
     }
+    let besides =
+        if selection.board.is_empty() { "What has an error is" } else { "What would be refused, or has an error, is" };
     writeln!(
         page,
-        "</ul>\n<p class=\"note\">What expires within {} expires soon. What has an error is counted in its state as well.</p>\n</section>",
+        "</ul>\n<p class=\"note\">What expires within {} expires soon. {besides} counted in its state as well.</p>\n</section>",
         span(SOON.unsigned_abs()),
     )
 }
@@ -72,6 +75,13 @@ pub(super) fn errors(page: &mut String, query: &Query, selection: &Selection<'_>
     page.push_str("<section aria-labelledby=\"errors\">\n<h2 id=\"errors\">Errors</h2>\n");
     let there = Reason::ALL.into_iter().zip(selection.reasons).filter(|(_, count)| *count > 0);
     let there: Vec<(Reason, usize)> = there.collect();
+    if selection.beyond > 0 {
+        writeln!(
+            page,
+            "<p><code>max_series</code> is reached: {} of all tokens have no samples in the families with roles and scopes. They are shown here, and have their <code>jwt_exporter_token_*</code> samples.</p>",
+            grouped(selection.beyond),
+        )?;
+    }
     if there.is_empty() {
         page.push_str("<p>None.</p>\n</section>\n");
         return Ok(());
@@ -166,11 +176,12 @@ fn state(page: &mut String, source: &SourceStatus) {
 }
 
 /// What this is, and where programs look.
-pub(super) fn footer(page: &mut String, front: Front) -> Result {
+pub(super) fn footer(page: &mut String, selection: &Selection<'_>, front: Front<'_>) -> Result {
+    let verified = if selection.board.is_empty() { "not verified" } else { "verified for logins alone" };
     writeln!(
         page,
         r#"<footer>
-<p>jwt-exporter {}. For programs: <a href="metrics">metrics</a>, <a href="healthz">health</a>, <a href="readyz">readiness</a>. Signatures are not verified.</p>
+<p>jwt-exporter {}. For programs: <a href="metrics">metrics</a>, <a href="healthz">health</a>, <a href="readyz">readiness</a>. Signatures are {verified}.</p>
 </footer>"#,
         text(front.version),
     )

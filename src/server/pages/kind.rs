@@ -6,7 +6,7 @@ use crate::time::UnixSeconds;
 /// So many seconds before its end a token expires soon.
 pub(super) const SOON: i64 = 7 * 86_400;
 
-/// Every row is of one of the first six kinds; those with an error are of the last one besides.
+/// Every row is of one of the first six kinds; those that a login would refuse, and those with an error, are of the last two besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Expired,
@@ -15,12 +15,21 @@ pub(super) enum Kind {
     Valid,
     Never,
     Unreadable,
+    Refused,
     Error,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Expired, Self::Expiring, Self::NotYetValid, Self::Valid, Self::Never, Self::Unreadable, Self::Error];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Expired,
+        Self::Expiring,
+        Self::NotYetValid,
+        Self::Valid,
+        Self::Never,
+        Self::Unreadable,
+        Self::Refused,
+        Self::Error,
+    ];
 
     /// That of a row, by its dates.
     pub(super) fn of(row: &Row<'_>, now: UnixSeconds) -> Self {
@@ -44,6 +53,7 @@ impl Kind {
             Self::Valid => "valid",
             Self::Never => "never_expires",
             Self::Unreadable => "unreadable",
+            Self::Refused => "refused",
             Self::Error => "error",
         }
     }
@@ -57,6 +67,7 @@ impl Kind {
             Self::Valid => "Valid",
             Self::Never => "Never expires",
             Self::Unreadable => "Unreadable",
+            Self::Refused => "Would be refused",
             Self::Error => "With an error",
         }
     }

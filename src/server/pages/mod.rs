@@ -2,16 +2,18 @@
 //!
 //! It is one HTML document without a script, made anew at each request from the snapshot, and bounded: it holds one page of the
 //! rows, whatever there is. What it shows of a token are its labels, as `/metrics` has them, and its dates; so what is hidden there
-//! is hidden here. `query` reads the address, `kind` and `selection` say what belongs on the page, `tokens` and `around` write it
+//! is hidden here. `query` reads the address, `kind` and `selection` say what belongs on the page, `tokens`, `renewals` and `around` write it
 //! down, `html` makes texts from outside harmless.
 
 mod around;
 mod html;
 mod kind;
 mod query;
+mod renewals;
 mod selection;
 mod tokens;
 
+use crate::metrics::{LoginBoard, RenewalStatus};
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use html::text;
@@ -21,13 +23,15 @@ use std::fmt::Write as _;
 
 /// What a page is made from besides the snapshot.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Front {
+pub(super) struct Front<'a> {
     /// Of this program.
     pub(super) version: &'static str,
     /// Whether there is a page at all.
     pub(super) is_on: bool,
     /// The moment of the request.
     pub(super) now: UnixSeconds,
+    /// The tokens that are renewed.
+    pub(super) renewals: &'a [RenewalStatus],
 }
 
 /// Nothing on the page comes from elsewhere, and nothing is executed; the hash is that of `style.css` (CSP Level 3). Names of people
@@ -35,7 +39,7 @@ pub(super) struct Front {
 pub(super) const HEADERS: &[(&str, &str)] = &[
     (
         "Content-Security-Policy",
-        "default-src 'none'; style-src 'sha256-qjiq9GJRO7KT8P2v5JEU4R9f9J/EHoMOgVXtdOE/OW4='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'sha256-Bwjp+qtGFgfvXbXzcUouM8SsFwN+24XHQndJ0mI+Pgs='; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-store"),
@@ -43,13 +47,23 @@ pub(super) const HEADERS: &[(&str, &str)] = &[
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page that `query`, the address behind its `?`, asks for. Any text is a query; the page is at most as long as some hundred
+/// The page that `query`, the address behind its `?`, asks for, with what the logins of `board` say at `now`. Any text is a query; the page is at most as long as some hundred
 /// rows are, whatever they hold.
 #[must_use]
-pub fn status_page(snapshot: &Snapshot, query: &str, version: &'static str, now: UnixSeconds) -> String {
-    let front = Front { version, is_on: true, now };
+pub fn status_page(
+    snapshot: &Snapshot,
+    board: &LoginBoard,
+    query: &str,
+    version: &'static str,
+    now: UnixSeconds,
+) -> String {
+    page_of(snapshot, board, query, Front { version, is_on: true, now, renewals: &[] })
+}
+
+/// The same, with what else there is.
+pub(super) fn page_of(snapshot: &Snapshot, board: &LoginBoard, query: &str, front: Front<'_>) -> String {
     let query = Query::parse(query);
-    let selection = Selection::new(snapshot, &query, front.now);
+    let selection = Selection::new(snapshot, board, &query, front.now);
     let mut page = String::with_capacity(16 * 1024);
     // Writing to a String cannot fail.
     let _ = write_page(&mut page, snapshot, &query, &selection, front);
@@ -61,7 +75,7 @@ fn write_page(
     snapshot: &Snapshot,
     query: &Query,
     selection: &Selection<'_>,
-    front: Front,
+    front: Front<'_>,
 ) -> std::fmt::Result {
     write!(
         page,
@@ -83,10 +97,11 @@ fn write_page(
     page.push_str("<main>\n");
     around::totals(page, query, selection)?;
     tokens::section(page, query, selection, front.now)?;
+    renewals::section(page, front.renewals, front.now)?;
     around::errors(page, query, selection)?;
     around::sources(page, snapshot, front.now)?;
     page.push_str("</main>\n");
-    around::footer(page, front)?;
+    around::footer(page, selection, front)?;
     page.push_str("</body>\n</html>\n");
     Ok(())
 }
@@ -94,7 +109,7 @@ fn write_page(
 /// What a tab shows: the worst first.
 fn title(selection: &Selection<'_>) -> String {
     let mut title = String::new();
-    for kind in [kind::Kind::Expired, kind::Kind::Expiring] {
+    for kind in [kind::Kind::Expired, kind::Kind::Refused, kind::Kind::Expiring] {
         let count = selection.count(kind);
         if count > 0 {
             let _ = write!(title, "{} {} · ", html::grouped(count), kind.words().to_lowercase());

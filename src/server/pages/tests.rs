@@ -1,7 +1,9 @@
 use super::*;
 use crate::jwt::ClaimPaths;
+use crate::login::{Refusal, Unknown, Verdict};
+use crate::metrics::{Judged, LoginCase};
 use crate::observation::{
-    Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, Reason, SecretObservation, SecretView,
+    Bounds, DataValue, ExtraLabels, LoginName, Logins, Observer, Reading, Reason, SecretObservation, SecretView,
 };
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use base64::Engine as _;
@@ -95,7 +97,30 @@ fn snapshot(held: &[Arc<SecretObservation>]) -> Snapshot {
 }
 
 fn page(held: &[Arc<SecretObservation>], query: &str) -> String {
-    status_page(&snapshot(held), query, "1.2.3", NOW)
+    status_page(&snapshot(held), &LoginBoard::default(), query, "1.2.3", NOW)
+}
+
+/// What logins say to the tokens of [`mixed`].
+fn board() -> LoginBoard {
+    let case = |(place, login, verdict): (&str, &str, Verdict)| {
+        let (namespace, name) = place.split_once('/').unwrap();
+        let location = format!("secret_key=\"token\",secret_name=\"{name}\",secret_namespace=\"{namespace}\"");
+        LoginCase::new(&location, &LoginName::parse(login).unwrap(), Judged::Always(verdict))
+    };
+    let cases = [
+        ("billing/expired", "vault-dev/cron", Verdict::Refused(Refusal::Expired)),
+        ("billing/soon", "vault-dev/cron", Verdict::Accepted),
+        ("billing/soon", "cluster", Verdict::Refused(Refusal::AudienceMismatch)),
+        ("billing/valid", "cluster/app", Verdict::Undetermined(Unknown::SourceAddress)),
+        ("hostile/payloads", "vault-dev/<img>\"&'", Verdict::Refused(Refusal::RoleMissing)),
+        // Its token is gone, and the board not yet another one.
+        ("billing/gone", "cluster/app", Verdict::Refused(Refusal::Expired)),
+    ];
+    LoginBoard::new(cases.into_iter().map(case).collect(), Vec::new())
+}
+
+fn with_logins(query: &str) -> String {
+    status_page(&snapshot(&mixed()), &board(), query, "1.2.3", NOW)
 }
 
 /// The names in the table's rows.
@@ -125,7 +150,39 @@ fn golden_pages() {
     golden("filtered", &page(&mixed(), "q=DATAGATE&state=error&sort=namespace"));
     golden("nothing_found", &page(&mixed(), "q=%3Cb%3E%22+nobody"));
     golden("last_page", &page(&many(7), "size=3&page=99&q=ns"));
-    golden("empty", &status_page(&Snapshot::default(), "", "1.2.3", NOW));
+    golden("empty", &status_page(&Snapshot::default(), &LoginBoard::default(), "", "1.2.3", NOW));
+}
+
+#[test]
+fn what_logins_say_stands_beside_the_token() {
+    golden("logins", &with_logins("q=billing"));
+    let whole = with_logins("");
+    assert!(whole.contains("<title>1 expired · 3 would be refused · "), "{}", &whole[..600]);
+    assert!(whole.contains("vault-dev/&lt;img&gt;&quot;&amp;&#39;") && !whole.contains("<img"), "{whole}");
+    for (query, wanted) in [
+        ("state=refused", &["expired", "soon", "payloads"][..]),
+        ("q=audience_mismatch", &["soon"]),
+        ("q=vault-dev/cron", &["expired", "soon"]),
+        ("q=source+bound+known", &["valid"]),
+        ("q=let+in", &[]),
+    ] {
+        assert_eq!(names(&with_logins(query)), wanted, "{query}");
+    }
+    // Without logins nobody is told of them.
+    let page = page(&mixed(), "state=refused");
+    assert!(!page.contains("efused</") && !page.contains("Login"), "{page}");
+}
+
+#[test]
+fn that_a_bound_left_series_out_is_said() {
+    let held = many(5);
+    let kubernetes = source(5);
+    let told = |most| {
+        let snapshot = Snapshot::assemble([(&kubernetes, &held[..])], most);
+        status_page(&snapshot, &LoginBoard::default(), "q=nobody", "1.2.3", NOW)
+    };
+    assert!(told(3).contains("<code>max_series</code> is reached: 2 of all tokens have no samples"));
+    assert!(!told(5).contains("max_series"));
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::html::{grouped, push_cut, push_text, text};
 use super::kind::Kind;
 use super::query::{MOST_CHARACTERS, Order, Query, SIZES};
 use super::selection::Selection;
+use crate::login::Verdict;
+use crate::metrics::LoginAnswer;
 use crate::observation::labels;
 use crate::snapshot::{Row, key_beside_name};
 use crate::time::{UnixSeconds, from_now, minute};
@@ -18,7 +20,7 @@ const IN_COLUMNS: [&str; 6] = ["secret_cluster", "secret_namespace", "secret_nam
 
 pub(super) fn section(page: &mut String, query: &Query, selection: &Selection<'_>, now: UnixSeconds) -> Result {
     page.push_str("<section aria-labelledby=\"tokens\">\n<h2 id=\"tokens\">Tokens</h2>\n");
-    form(page, query)?;
+    form(page, query, selection)?;
     if selection.rows.is_empty() {
         let nothing_asked = query.text.is_empty() && query.kind.is_none();
         page.push_str(if nothing_asked {
@@ -35,7 +37,7 @@ pub(super) fn section(page: &mut String, query: &Query, selection: &Selection<'_
     Ok(())
 }
 
-fn form(page: &mut String, query: &Query) -> Result {
+fn form(page: &mut String, query: &Query, selection: &Selection<'_>) -> Result {
     write!(
         page,
         r##"<form role="search" aria-label="Filter the tokens" method="get" action="#tokens">
@@ -43,7 +45,7 @@ fn form(page: &mut String, query: &Query) -> Result {
 <p><label for="state">State</label><select id="state" name="state"><option value="">Any</option>"##,
         text(&query.text),
     )?;
-    for kind in Kind::ALL {
+    for kind in selection.kinds() {
         option(page, kind.code(), kind.words(), query.kind == Some(kind))?;
     }
     page.push_str("</select></p>\n<p><label for=\"sort\">Order</label><select id=\"sort\" name=\"sort\">");
@@ -71,9 +73,10 @@ fn option(page: &mut String, code: &str, words: &str, chosen: bool) -> Result {
 fn table(page: &mut String, query: &Query, selection: &Selection<'_>, now: UnixSeconds) -> Result {
     write!(
         page,
-        r#"<table role="table" class="tokens">
+        r#"<table role="table" class="tokens{}">
 <caption>{} to {} of {}, {}</caption>
 <thead role="rowgroup"><tr role="row">"#,
+        if selection.board.is_empty() { "" } else { " with-logins" },
         grouped(selection.before + 1),
         grouped(selection.before + selection.rows.len()),
         grouped(selection.found),
@@ -86,8 +89,12 @@ fn table(page: &mut String, query: &Query, selection: &Selection<'_>, now: UnixS
         ("Place", Some(Order::Namespace)),
         ("State", None),
         ("Expires", Some(Order::Expiry)),
+        ("Login", None),
         ("Issuer, subject and more", None),
     ] {
+        if words == "Login" && selection.board.is_empty() {
+            continue;
+        }
         let Some(order) = order else {
             write!(page, r#"<th role="columnheader" scope="col">{words}</th>"#)?;
             continue;
@@ -105,6 +112,9 @@ fn table(page: &mut String, query: &Query, selection: &Selection<'_>, now: UnixS
         place(page, row);
         state(page, *kind, row, now);
         expires(page, row, now)?;
+        if !selection.board.is_empty() {
+            logins(page, selection.board.at(row.place(), now), now)?;
+        }
         parties(page, row);
         more(page, row, now)?;
         page.push_str("</tr>\n");
@@ -177,6 +187,37 @@ fn expires(page: &mut String, row: &Row<'_>, now: UnixSeconds) -> Result {
     match expires {
         Some(at) => write!(page, r#"{} <time datetime="{at}">{} UTC</time>"#, from_now(at, now), minute(at))?,
         None => page.push_str(if row.is_in_trouble() || row.token().is_none() { "unknown" } else { "never" }),
+    }
+    page.push_str("</td>");
+    Ok(())
+}
+
+/// What each login would say, why, and until when.
+fn logins<'a>(page: &mut String, answers: impl Iterator<Item = LoginAnswer<'a>>, now: UnixSeconds) -> Result {
+    page.push_str("<td role=\"cell\" class=\"logins\">");
+    for answer in answers {
+        let (class, words) = match answer.verdict {
+            Verdict::Accepted => ("valid", "Let in"),
+            Verdict::Refused(_) => ("expired", "Refused"),
+            Verdict::Undetermined(_) => ("expiring", "Cannot be told"),
+        };
+        write!(page, "<div class=\"{class}\"><span class=\"state\">{words}</span> <bdi>")?;
+        push_cut(page, &answer.name());
+        page.push_str("</bdi>");
+        if let Some((code, words)) = answer.verdict.reason() {
+            write!(page, " <span class=\"why\"><code>{code}</code> {}</span>", text(words))?;
+        }
+        let ends =
+            answer.until().map(|at| ("until", at)).filter(|(_, at)| answer.verdict == Verdict::Accepted || *at > now);
+        for (word, at) in answer.begins_after(now).map(|at| ("from", at)).into_iter().chain(ends) {
+            write!(
+                page,
+                r#" <span class="note">{word} <time datetime="{at}">{} UTC</time>, {}</span>"#,
+                minute(at),
+                from_now(at, now)
+            )?;
+        }
+        page.push_str("</div>");
     }
     page.push_str("</td>");
     Ok(())

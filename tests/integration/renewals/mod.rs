@@ -1,9 +1,13 @@
 //! Renewals: the real program, a real API server, and an endpoint over TLS that does as it is told.
 
+mod clusters;
 mod dry_run;
+mod fake_secrets;
 mod files;
+mod logins;
 mod misbehaving;
 mod secrets;
+mod stopping;
 
 use crate::support::certificates::CertificateAuthority;
 use crate::support::exporter::Setup;

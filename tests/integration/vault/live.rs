@@ -119,6 +119,36 @@ fn a_live_mount_is_followed_and_outlived_with_the_policy_that_we_ship() {
 }
 
 #[test]
+fn check_reads_a_live_mount_once_for_all_tokens() {
+    require_part!(RealPart::OpenBao);
+    let (bao, key) = (OpenBao::start(), Key::new("a"));
+    let token = mount(&bao, &key);
+    let proxy = recording_proxy(&bao, Arc::new(AtomicBool::new(false)));
+    let setup = Setup::new(format!(
+        "kubernetes: false\nmanifests: [secrets.yaml]\nlogins:\n- name: live\n  vault: {{address: \"{}\", mount: \
+         auth/team/jwt, token_file: client-token}}\n",
+        proxy.url()
+    ))
+    .argument("check")
+    .argument("-output=csv");
+    fs::write(setup.folder().join("client-token"), bao.token_with(&policy())).unwrap();
+    let all: String = (0..5).map(|n| manifest(&format!("s{n}"), "live/reader, live/nobody", &token)).collect();
+    fs::write(setup.folder().join("secrets.yaml"), all).unwrap();
+    let ran = setup.run();
+    assert_eq!(ran.stdout.matches(",live,reader,accepted,").count(), 5, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches(",live,nobody,refused,role_missing,").count(), 5, "{}", ran.stdout);
+    let mut asked: Vec<String> = proxy.requests().iter().map(|request| request.target.clone()).collect();
+    asked.sort();
+    let wanted = [
+        "/v1/auth/team/jwt/config",
+        "/v1/auth/team/jwt/role/reader",
+        "/v1/auth/team/jwt/role?list=true",
+        "/v1/sys/health",
+    ];
+    assert_eq!(asked, wanted);
+}
+
+#[test]
 fn a_policy_that_is_too_small_is_told_and_nothing_is_guessed() {
     require_part!(RealPart::OpenBao);
     let (bao, key) = (OpenBao::start(), Key::new("a"));

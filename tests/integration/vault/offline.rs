@@ -166,6 +166,130 @@ fn inspect_explains_a_login() {
     assert_eq!(inspect(&token("api"), "who/me").status.code(), Some(2));
 }
 
+/// A good token, one for another audience, and one that names a login that is not there.
+fn three_tokens(setup: &Setup, key: &Key, now: i64) {
+    let token = |audience: &str| {
+        key.sign(&json!({"iss": "me", "sub": "sub-of-somebody", "aud": audience, "exp": now + 90 * 86_400, "iat": now}))
+    };
+    let text = [
+        manifest("good", "partner-api/reader", &token("api")),
+        manifest("other", "partner-api/reader,partner-api/nobody", &token("aud-of-another")),
+        manifest("nowhere", "who/me", &token("api")),
+        manifest("none", "", &token("api")),
+    ];
+    fs::write(setup.folder().join("secrets.yaml"), text.concat()).unwrap();
+}
+
+#[test]
+fn check_tells_what_logins_say() {
+    let (key, now) = (Key::new("a"), token::now());
+    let check = |arguments: &[&str], more: &str, only_good: bool| {
+        let setup = Setup::new(config(&key, more)).argument("check");
+        let setup = arguments.iter().fold(setup, |setup, argument| setup.argument(argument));
+        three_tokens(&setup, &key, now);
+        if only_good {
+            let file = setup.folder().join("secrets.yaml");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, text.split("---\n").filter(|part| part.contains("good")).collect::<String>()).unwrap();
+        }
+        setup.run()
+    };
+    let ran = check(&["-output", "json"], "", false);
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+    let parsed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let logins = |name: &str| {
+        let all = parsed["tokens"].as_array().unwrap();
+        let row = all.iter().find(|row| row["secret_name"] == name).unwrap();
+        let one = |login: &serde_json::Value| {
+            format!("{}/{} {} {}", login["login"], login["role"], login["verdict"], login["reason"]).replace('"', "")
+        };
+        row["logins"].as_array().unwrap().iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(logins("good"), ["partner-api/reader accepted null"]);
+    assert_eq!(
+        logins("other"),
+        ["partner-api/nobody refused role_missing", "partner-api/reader refused audience_mismatch"]
+    );
+    assert_eq!(logins("nowhere"), ["who/me refused role_missing"]);
+    assert_eq!(logins("none"), [""; 0]);
+    assert_eq!(parsed["summary"]["login_refused"], 2);
+    let good = parsed["tokens"].as_array().unwrap().iter().find(|row| row["secret_name"] == "good").unwrap();
+    assert_eq!(good["logins"][0]["accepted_until_unix"], now + 90 * 86_400 + 60);
+
+    let table = check(&[], "", false);
+    assert_eq!(table.status.code(), Some(1));
+    for wanted in ["2 refused by a login", "no audience of the token is one of the role's", "partner-api/reader"] {
+        assert!(table.stdout.contains(wanted), "{wanted}: {}", table.stdout);
+    }
+    let csv = check(&["-output=csv"], "", false).stdout;
+    assert!(
+        csv.contains(",partner-api,reader,refused,audience_mismatch,no audience of the token is one of the role's,,"),
+        "{csv}"
+    );
+    assert_eq!(check(&[], "", true).status.code(), Some(0), "all well");
+
+    // Without logins nobody is told of them.
+    let setup = Setup::new("kubernetes: false\nmanifests: [secrets.yaml]\n").argument("check");
+    three_tokens(&setup, &key, now);
+    let plain = setup.run();
+    assert!(plain.status.success() && !plain.stdout.contains("VERDICT"), "{}", plain.stdout);
+}
+
+#[test]
+fn explain_says_which_role_would_refuse_a_token() {
+    let (key, now) = (Key::new("a"), token::now());
+    let explain = |name: &str, more: &str| {
+        let setup = Setup::new(config(&key, more)).argument("explain").argument(&format!("default/{name}"));
+        three_tokens(&setup, &key, now);
+        setup.run().stdout
+    };
+    let other = explain("other", "");
+    for wanted in [
+        "  token: partner-api/nobody would not let the token in: the mount has no such role (role_missing).\n",
+        "  token: partner-api/reader would not let the token in: no audience of the token is one of the role's (audience_mismatch).\n",
+        "      REFUSED audience: wants one of \"api\"; has \"aud-of-another\"\n",
+        "      ok      subject: wants (anything); has \"sub-of-somebody\"\n",
+        "It has samples.\n",
+    ] {
+        assert!(other.contains(wanted), "{wanted}\n{other}");
+    }
+    let hidden = explain("other", "drop_labels: [audience]\n");
+    assert!(hidden.contains("wants one of \"api\"; has something that the configuration hides"), "{hidden}");
+    assert!(!hidden.contains("aud-of-another") && hidden.contains("sub-of-somebody"), "{hidden}");
+    let hidden = explain("other", "drop_labels: [subject]\n");
+    assert!(!hidden.contains("sub-of-somebody") && hidden.contains("aud-of-another"), "{hidden}");
+    let good = explain("good", "");
+    assert!(
+        good.contains("token: partner-api/reader would let the token in.\n    By the clock it is let in from "),
+        "{good}"
+    );
+    assert!(!good.contains("  ok "), "{good}");
+    let nowhere = explain("nowhere", "");
+    assert!(nowhere.contains("token: who/me: the configuration has no login who (role_missing)"), "{nowhere}");
+    assert!(!explain("none", "").contains("let the token in"));
+}
+
+#[test]
+fn the_page_tells_what_logins_say_at_the_request() {
+    let (key, now) = (Key::new("a"), token::now());
+    let setup = Setup::new(config(&key, "drop_labels: [subject, audience]\n"));
+    three_tokens(&setup, &key, now);
+    let mut exporter = setup.start();
+    exporter.wait_until_ready();
+    wait_for_verdict(&exporter, ("other", "partner-api", "reader"), "audience_mismatch");
+    let page = exporter.get("/").text();
+    for wanted in [
+        "<b>2</b> Would be refused",
+        "<span class=\"state\">Let in</span> <bdi>partner-api/reader</bdi>",
+        "<code>audience_mismatch</code> no audience of the token is one of the role&#39;s",
+    ] {
+        assert!(page.contains(wanted), "{wanted}\n{page}");
+    }
+    assert!(!page.contains("sub-of-somebody") && !page.contains("aud-of-another"), "{page}");
+    let refused = exporter.get("/?state=refused").text();
+    assert!(refused.contains("1 to 2 of 2,") && !refused.contains(">good<"), "{refused}");
+}
+
 #[test]
 fn a_look_at_once_writes_the_windows() {
     let (key, now) = (Key::new("a"), token::now());
