@@ -90,7 +90,7 @@ fn a_live_mount_is_followed_and_outlived_with_the_policy_that_we_ship() {
     let old = |metrics: &str| value(metrics, "jwt_exporter_login_config_age_seconds", &[("login", "live")]) >= 4.0;
     let metrics = exporter.wait_for_metrics("an old config", old);
     assert_eq!(verdict(&metrics, "s", "live", "reader").as_deref(), Some("accepted"));
-    assert!(!exporter.log_lines("what is known of it is kept").is_empty());
+    exporter.wait_for_metrics("the warning", |_| !exporter.log_lines("what is known of it is kept").is_empty());
     away.store(false, Ordering::SeqCst);
     let young = |metrics: &str| value(metrics, "jwt_exporter_login_config_age_seconds", &[("login", "live")]) < 3.0;
     exporter.wait_for_metrics("a young config", young);
