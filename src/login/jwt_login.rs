@@ -146,7 +146,7 @@ impl JwtMount {
             Some(_) => OK,
         };
         steps.note(Check::Role, "a role of type jwt", &name, verdict)?;
-        found.ok_or_else(|| Steps::nothing())
+        found.ok_or_else(Steps::nothing)
     }
 
     fn check_keys(&self, steps: &mut Steps, keys: &Keys) -> Result<(), Ended> {

@@ -52,7 +52,7 @@ pub(super) fn note_payload(steps: &mut Steps, token: &SignedToken, duplicates: D
     };
     let has = if claims.is_some() { "a JSON object" } else { "something else" };
     steps.note(Check::Claims, "a JSON object", has, verdict(claims.is_some(), Refusal::MalformedClaims))?;
-    claims.ok_or_else(|| Steps::nothing())
+    claims.ok_or_else(Steps::nothing)
 }
 
 /// No name differs from a registered one by case alone.

@@ -187,7 +187,7 @@ fn another_context_answers_the_review() {
          - name: cluster\n  server: openbao\n  kubernetes:\n    config: {}\n    roles: {app: {bound_service_account_names: \
          [app], bound_service_account_namespaces: [apps]}}\n  review: elsewhere\n",
     );
-    let contexts = [("ours", &Kubeconfig::new(&ours.url())), ("elsewhere", &Kubeconfig::new(&elsewhere.url()))];
+    let contexts = [("ours", &Kubeconfig::new(ours.url())), ("elsewhere", &Kubeconfig::new(elsewhere.url()))];
     fs::write(setup.folder().join("kubeconfig"), several(&contexts)).unwrap();
     fs::write(setup.folder().join("secrets.yaml"), manifest("s", "cluster/app", &jwt)).unwrap();
     let exporter = setup.start();
