@@ -54,7 +54,7 @@ fn no_logins() -> &'static LoginBoard {
 /// What a Kubernetes mount says to a token of a service account with this end, which the cluster knows.
 fn let_in_until(until: i64) -> Judged {
     let fields = |text: &str| Fields::parse(text.as_bytes(), Duplicates::Refuse).unwrap();
-    let config = r#"{"kubernetes_host":"https://k","disable_local_ca_jwt":true}"#;
+    let config = r#"{"kubernetes_host":"https://k"}"#;
     let role = r#"{"bound_service_account_names":["app"],"bound_service_account_namespaces":["default"]}"#;
     let mount = KubernetesMount {
         server: Server::newest(Flavour::Vault),
