@@ -174,11 +174,14 @@ impl<'a> Text<'a> {
             end.push_str("} ");
             end.push_str(itoa::Buffer::new().format(value));
             end.push('\n');
-            let (head, tail) = (token.head(), token.tail());
-            for series in token.series() {
-                for part in [&begin, head, series, tail, &end] {
-                    text.push(part);
-                }
+            let (head, mut series, tail) = token.pieces();
+            while let Some((one, rest)) = memchr::memchr(b'\n', series).and_then(|at| series.split_at_checked(at)) {
+                series = rest.get(1..).unwrap_or_default();
+                text.piece.extend_from_slice(begin.as_bytes());
+                text.piece.extend_from_slice(head);
+                text.piece.extend_from_slice(one);
+                text.piece.extend_from_slice(tail);
+                text.piece.extend_from_slice(end.as_bytes());
             }
         })
     }

@@ -243,9 +243,25 @@ impl TokenObservation {
     /// The same of its text, but for an unusually long one's end.
     #[must_use]
     pub fn touch_text(&self) -> usize {
-        const LINE: usize = 64;
-        const MOST: usize = 16;
-        self.text.as_bytes().iter().step_by(LINE).take(MOST).map(|byte| usize::from(*byte)).sum()
+        touch_lines(self.text.as_bytes())
+    }
+
+    /// The same of its location.
+    #[must_use]
+    pub fn touch_location(&self) -> usize {
+        touch_lines(self.bytes(self.head_end, self.location_end))
+    }
+
+    fn bytes(&self, from: u32, to: u32) -> &[u8] {
+        self.text.as_bytes().get(from as usize..to as usize).unwrap_or_default()
+    }
+
+    /// What a sample of it is made of: [`head`](Self::head), the lines of [`series`](Self::series), each with its line feed, and
+    /// [`tail`](Self::tail). As bytes, since to cut a text looks at what stands on both sides of the cut.
+    #[must_use]
+    pub fn pieces(&self) -> (&[u8], &[u8], &[u8]) {
+        let series = self.text.as_bytes().get(self.tail_end as usize..).unwrap_or_default();
+        (self.bytes(0, self.head_end), series, self.bytes(self.head_end, self.tail_end))
     }
 
     /// `algorithm="…",` and the claims that the configuration adds, each with a comma behind.
@@ -293,6 +309,21 @@ impl TokenObservation {
     pub fn series_count(&self) -> usize {
         self.series as usize
     }
+}
+
+/// Reads a byte of each line of cache in which these lie, but for those far behind. A plain loop: put together from iterators, a build
+/// for size would make it a dozen calls for each line, and few lines would be on their way at the same time.
+fn touch_lines(bytes: &[u8]) -> usize {
+    const LINE: usize = 64;
+    const MOST: usize = 16 * LINE;
+    let mut sum = usize::from(bytes.last().copied().unwrap_or_default());
+    let mut at = 0;
+    while at < MOST {
+        let Some(byte) = bytes.get(at) else { break };
+        sum ^= usize::from(*byte);
+        at += LINE;
+    }
+    sum
 }
 
 fn or_empty<T: AsRef<str>>(texts: &[T]) -> impl Iterator<Item = &str> + Clone {
