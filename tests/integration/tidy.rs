@@ -33,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("signal_hook", &["command"]),
     ("home", &["config"]),
     ("itoa", &["metrics"]),
-    ("libc", &["kubernetes", "source", "server", "command", "renewal"]), // the system itself: signals, flags of open, locks, poll, limits
+    ("libc", &["kubernetes", "source", "server", "command", "renewal", "whole_file"]), // the system itself: signals, flags of open, locks, poll, limits
 ];
 
 /// Vocabulary that every room may use.

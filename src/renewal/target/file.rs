@@ -8,13 +8,12 @@ use crate::renewal::attempt::{Claiming, Held, Target};
 use crate::renewal::claim::Claim;
 use crate::renewal::reason::{Failure, Reason};
 use crate::renewal::verdict::Found;
-use crate::renewal::wiped;
+use crate::whole_file;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// A longer file holds no token of ours.
 const MOST_BYTES: usize = 1 << 20;
@@ -36,15 +35,6 @@ impl<'a> FileTarget<'a> {
         name.push(self.path.file_name().unwrap_or_default());
         name.push(ending);
         self.path.with_file_name(name)
-    }
-
-    fn read_file(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        // A FIFO would make us wait for its other end.
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no plain file"));
-        }
-        wiped::read(&mut file, MOST_BYTES)
     }
 
     fn write_file(&self, token: &Redacted) -> io::Result<()> {
@@ -77,8 +67,9 @@ impl<'a> FileTarget<'a> {
 
 impl Target for FileTarget<'_> {
     fn read(&mut self) -> Result<Held, Failure> {
-        let found = match self.read_file() {
+        let found = match whole_file::read(self.path, MOST_BYTES) {
             Ok(value) => Found::of(&value),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Found::Unreadable(error.to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
             Err(error) => {
                 return Err(Failure::new(Reason::TargetUnavailable, format!("the file cannot be read: {error}")));
