@@ -36,6 +36,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("libc", &["kubernetes", "source", "server", "command", "renewal", "whole_file"]), // the system itself: signals, flags of open, locks, poll, limits
 ];
 
+/// What opens files for reading in a way of its own, and why. All else asks `whole_file`, whom no pipe keeps waiting.
+const OPENERS: &[(&str, &str)] = &[
+    ("src/whole_file.rs", "the way itself"),
+    ("src/source/", "files of strangers are judged by a handle first"),
+    ("src/config/load.rs", "a configuration may come from a pipe"),
+    ("src/command/inspect/mod.rs", "so may a token that somebody looks at"),
+    ("src/config/expansion.rs", "the kernel's"),
+    ("src/renewal/errand.rs", "the system's own"),
+];
+
 /// Vocabulary that every room may use.
 const ANYWHERE: &[&str] = &["serde", "serde_json", "base64", "log", "memchr", "zeroize"];
 
@@ -179,6 +189,19 @@ fn impurities(file: &SourceText) -> Vec<String> {
     wrong
 }
 
+/// Files that are opened without `whole_file`.
+fn openings(file: &SourceText, openers: &[(&str, &str)]) -> Vec<String> {
+    if openers.iter().any(|(path, _)| file.path.starts_with(path)) {
+        return Vec::new();
+    }
+    let opens = |place: &usize| {
+        let words = (file.at(*place), file.at(place + 1), file.at(place + 2));
+        matches!(words, ("File", "::", "open") | ("fs", "::", "read" | "read_to_string"))
+    };
+    let places = (0..file.tokens.len()).filter(opens);
+    places.map(|place| file.violation(place, "a file that is not opened by whole_file")).collect()
+}
+
 /// Calls that end the thread instead of an error.
 fn panics(file: &SourceText) -> Vec<String> {
     let calls = |place: usize| {
@@ -267,6 +290,15 @@ fn the_pure_floor_has_no_clock_no_files_no_threads() {
     let pure: Vec<_> = files().iter().filter(|file| floors.floor(file.modules()[0]) == Some(2)).collect();
     assert!(pure.len() > 10, "{} files", pure.len());
     assert_none(pure.into_iter().flat_map(impurities));
+}
+
+#[test]
+fn files_are_opened_in_one_way() {
+    assert_none(files().iter().flat_map(|file| openings(file, OPENERS)));
+    for (path, _) in OPENERS {
+        let opens = |file: &SourceText| file.path.starts_with(path) && !openings(file, &[]).is_empty();
+        assert!(path.ends_with("whole_file.rs") || files().iter().any(opens), "take {path} off the list");
+    }
 }
 
 #[test]
