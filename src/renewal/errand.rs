@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// A claim holds for the request's `timeout` and this much longer, for what is asked of the API server.
 const CLAIM_MARGIN: i64 = 90;
 
+/// What led to a defect may lead there again.
+const AFTER_DEFECT: Duration = Duration::from_secs(60);
+
 const DEFECT: &str = "a defect of this program; please report the place above";
 
 enum Order {
@@ -121,16 +124,26 @@ impl Desk {
 
     fn run(&mut self, orders: &Receiver<Order>) {
         loop {
-            self.work();
-            match orders.recv_timeout(TICK) {
+            let rest = if self.is_well_through(Self::work) { TICK } else { AFTER_DEFECT };
+            match orders.recv_timeout(rest) {
                 Ok(Order::Replace(renewals, means)) => {
                     self.means = *means;
-                    self.take(renewals);
+                    self.is_well_through(|desk| desk.take(renewals));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// A defect costs this one step; the thread goes on.
+    fn is_well_through(&mut self, step: impl FnOnce(&mut Self)) -> bool {
+        let is_well = catch_unwind(AssertUnwindSafe(|| step(self))).is_ok();
+        if !is_well {
+            self.means.own.count_error();
+            log::error!("renewals: broken off by {DEFECT}");
+        }
+        is_well
     }
 
     /// Does what is due.
@@ -363,7 +376,7 @@ mod tests {
     use crate::renewal::means::Owns;
     use crate::renewal::plan::Clusters;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     fn means(owns: bool) -> Means {
         let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
@@ -427,6 +440,26 @@ mod tests {
         while ask(Duration::from_secs(600)).reason == Reason::Timeout {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_defect_does_not_end_the_thread() {
+        let breaks = Arc::new(AtomicBool::new(false));
+        let breaking = Arc::clone(&breaks);
+        let owns: Arc<Owns> = Arc::new(move |_, _| {
+            assert!(!breaking.swap(false, Ordering::SeqCst), "a defect, as wanted");
+            true
+        });
+        let means = Means { owns, ..means(true) };
+        let mut desk = Desk::new(renewals(&["one"]), means.clone());
+        breaks.store(true, Ordering::SeqCst);
+        let (orders, received) = mpsc::channel();
+        orders.send(Order::Replace(renewals(&["two"]), Box::new(means.clone()))).unwrap();
+        orders.send(Order::Stop).unwrap();
+        assert!(std::thread::spawn(move || desk.run(&received)).join().is_ok());
+        let shown: Vec<_> = means.own.renewals().iter().map(|status| (status.target.clone(), status.failures)).collect();
+        assert_eq!(shown, [("a/two (key c)".to_owned(), 1)]);
+        assert!(!breaks.load(Ordering::SeqCst));
     }
 
     #[test]
