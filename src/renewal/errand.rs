@@ -457,7 +457,8 @@ mod tests {
         orders.send(Order::Replace(renewals(&["two"]), Box::new(means.clone()))).unwrap();
         orders.send(Order::Stop).unwrap();
         assert!(std::thread::spawn(move || desk.run(&received)).join().is_ok());
-        let shown: Vec<_> = means.own.renewals().iter().map(|status| (status.target.clone(), status.failures)).collect();
+        let shown: Vec<_> =
+            means.own.renewals().iter().map(|status| (status.target.clone(), status.failures)).collect();
         assert_eq!(shown, [("a/two (key c)".to_owned(), 1)]);
         assert!(!breaks.load(Ordering::SeqCst));
     }
