@@ -319,7 +319,10 @@ fn a_401_has_the_plugin_run_once_more() {
 fn what_a_plugin_does_wrong_is_named_and_nothing_it_wrote_to_us_is_shown() {
     let fake = Fake::new(ok);
     for (script, words) in [
-        ("echo 'no\tway\u{1b}[31m' >&2; exit 3", "failed (exit status: 3): no\\tway\\x1b[31m (get it there)".to_owned()),
+        (
+            "echo 'no\tway\u{1b}[31m' >&2; exit 3",
+            "failed (exit status: 3): no\\tway\\x1b[31m (get it there)".to_owned(),
+        ),
         ("echo SECRET", "no ExecCredential in JSON (line 1)".to_owned()),
         ("echo '{\"kind\": \"SECRET\"}'", "no ExecCredential in JSON (line 1)".to_owned()),
         (
