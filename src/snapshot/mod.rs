@@ -112,12 +112,13 @@ impl Snapshot {
     }
 
     /// All tokens, by namespace, name, key and cluster.
-    pub fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
+    fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
         let (single, among_namesakes) = self.by_namesakes();
         single.iter().flat_map(|secret| &secret.tokens).chain(namesakes(among_namesakes).flat_map(tokens_of))
     }
 
-    /// Calls `each` with all [`tokens`](Self::tokens), until it fails. What is read of them should be little more than their locations.
+    /// Calls `each` with all tokens, by namespace, name, key and cluster, until it fails. What it reads of them should be little more
+    /// than their locations.
     ///
     /// # Errors
     /// The first one of `each`.
