@@ -147,7 +147,7 @@ impl Snapshot {
         for (at, secret) in single.iter().enumerate() {
             // What is read of one says where the next one is: so each is fetched a while after the one before.
             if let Some(secret) = single.get(at + 3 * AHEAD) {
-                prefetch(slice::from_ref(&**secret));
+                prefetch(slice::from_ref(&secret.tokens));
             }
             if let Some(secret) = single.get(at + 2 * AHEAD) {
                 prefetch(&secret.tokens);
