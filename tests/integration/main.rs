@@ -28,6 +28,7 @@ mod named_secrets;
 mod namespaces;
 mod personal_data;
 mod real_cluster;
+mod relist;
 mod reload;
 mod renewals;
 mod secrecy;
