@@ -18,6 +18,7 @@ mod files;
 mod first_scrape;
 mod fuzz_seeds;
 mod gate;
+mod gzip_readers;
 mod image;
 mod install;
 mod kubeconfig;
