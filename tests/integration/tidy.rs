@@ -197,7 +197,6 @@ fn impurities(file: &SourceText) -> Vec<String> {
     wrong
 }
 
-<<<<<<< HEAD
 /// Looks at the date in a room that keeps time, but to write down when something was. A clock that is set must move no poll.
 fn dates(file: &SourceText, dated: &[(&str, &str)]) -> Vec<String> {
     let allowed = dated.iter().any(|(path, _)| *path == file.path);
@@ -215,7 +214,8 @@ fn dates(file: &SourceText, dated: &[(&str, &str)]) -> Vec<String> {
     };
     let places = (0..file.tokens.len()).filter(|place| is_date(*place) && !is_written_down(*place));
     places.map(|place| file.violation(place, "a date where time has to be kept by Instant")).collect()
-=======
+}
+
 /// Files that are opened without `whole_file`.
 fn openings(file: &SourceText, openers: &[(&str, &str)]) -> Vec<String> {
     if openers.iter().any(|(path, _)| file.path.starts_with(path)) {
@@ -227,7 +227,6 @@ fn openings(file: &SourceText, openers: &[(&str, &str)]) -> Vec<String> {
     };
     let places = (0..file.tokens.len()).filter(opens);
     places.map(|place| file.violation(place, "a file that is not opened by whole_file")).collect()
->>>>>>> upkeep
 }
 
 /// Calls that end the thread instead of an error.
@@ -321,19 +320,19 @@ fn the_pure_floor_has_no_clock_no_files_no_threads() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn no_poll_and_no_watch_hangs_on_a_clock_that_can_be_set() {
     assert_none(files().iter().flat_map(|file| dates(file, DATED)));
     let needs_it = |path: &str| files().iter().any(|file| file.path == path && !dates(file, &[]).is_empty());
     assert!(DATED.iter().all(|(path, _)| needs_it(path)), "take it off the list");
-=======
+}
+
+#[test]
 fn files_are_opened_in_one_way() {
     assert_none(files().iter().flat_map(|file| openings(file, OPENERS)));
     for (path, _) in OPENERS {
         let opens = |file: &SourceText| file.path.starts_with(path) && !openings(file, &[]).is_empty();
         assert!(files().iter().any(opens), "take {path} off the list");
     }
->>>>>>> upkeep
 }
 
 #[test]
