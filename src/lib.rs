@@ -11,7 +11,7 @@
 //! | 4 edges | [`renewal`], [`vault`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
 //! | 3 clients | [`kubernetes`], [`http_client`], [`whole_file`] | speak one protocol each, or to the file system |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`login`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
-//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`], `memory` | words that everybody uses |
+//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`], `prefetch`, `memory` | words that everybody uses |
 //!
 //! Within a floor a room uses those that stand to the right of it.
 //!
@@ -40,6 +40,7 @@ mod memory;
 pub mod metrics;
 pub mod observation;
 pub mod poller;
+mod prefetch;
 pub mod published;
 pub mod redacted;
 pub mod renewal;

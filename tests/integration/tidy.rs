@@ -52,6 +52,15 @@ const ANYWHERE: &[&str] = &["serde", "serde_json", "base64", "log", "memchr", "z
 const IMPURE_WORDS: &[&str] = &["SystemTime", "Instant"];
 const IMPURE_MODULES: &[&str] = &["fs", "net", "thread", "process", "env", "os"];
 
+/// What polls and watches hang on has to be a clock that nobody sets: `Instant`.
+const SCHEDULED_ROOMS: &[&str] = &["poller", "source"];
+
+/// Files of those rooms that may look at the date all the same, and why.
+const DATED: &[(&str, &str)] = &[
+    ("src/source/files/known.rs", "the date of a file is compared with that of the look"),
+    ("src/source/files/mod.rs", "the same"),
+];
+
 const PANICKING_METHODS: &[&str] = &["unwrap", "expect", "unwrap_err", "expect_err"];
 const PANICKING_MACROS: &[&str] = &["panic", "todo", "unimplemented", "dbg"];
 
@@ -188,6 +197,25 @@ fn impurities(file: &SourceText) -> Vec<String> {
     wrong
 }
 
+/// Looks at the date in a room that keeps time, but to write down when something was. A clock that is set must move no poll.
+fn dates(file: &SourceText, dated: &[(&str, &str)]) -> Vec<String> {
+    let allowed = dated.iter().any(|(path, _)| *path == file.path);
+    if !SCHEDULED_ROOMS.contains(&file.modules()[0]) || allowed {
+        return Vec::new();
+    }
+    let is_date = |place: usize| match file.at(place) {
+        "SystemTime" => true,
+        "UnixSeconds" => file.at(place + 1) == "::" && file.at(place + 2) == "now",
+        _ => false,
+    };
+    let is_written_down = |place: usize| {
+        let before = [4, 3, 2, 1].map(|back| file.before(place, back));
+        before == ["last_success", "=", "Some", "("]
+    };
+    let places = (0..file.tokens.len()).filter(|place| is_date(*place) && !is_written_down(*place));
+    places.map(|place| file.violation(place, "a date where time has to be kept by Instant")).collect()
+}
+
 /// Files that are opened without `whole_file`.
 fn openings(file: &SourceText, openers: &[(&str, &str)]) -> Vec<String> {
     if openers.iter().any(|(path, _)| file.path.starts_with(path)) {
@@ -289,6 +317,13 @@ fn the_pure_floor_has_no_clock_no_files_no_threads() {
     let pure: Vec<_> = files().iter().filter(|file| floors.floor(file.modules()[0]) == Some(2)).collect();
     assert!(pure.len() > 10, "{} files", pure.len());
     assert_none(pure.into_iter().flat_map(impurities));
+}
+
+#[test]
+fn no_poll_and_no_watch_hangs_on_a_clock_that_can_be_set() {
+    assert_none(files().iter().flat_map(|file| dates(file, DATED)));
+    let needs_it = |path: &str| files().iter().any(|file| file.path == path && !dates(file, &[]).is_empty());
+    assert!(DATED.iter().all(|(path, _)| needs_it(path)), "take it off the list");
 }
 
 #[test]
