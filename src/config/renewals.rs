@@ -317,7 +317,7 @@ fn before_expiry(text: &str) -> Result<BeforeExpiry, Expected> {
     let share = percent.parse::<f64>().ok().filter(|_| plain).map(|percent| percent * 100.0);
     match share {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // in range
-        Some(share) if (1.0..=5_000.0).contains(&share) => Ok(BeforeExpiry::Share(share as u16)),
+        Some(share) if (1.0..=5_000.0).contains(&share) => Ok(BeforeExpiry::Share(share.round() as u16)),
         _ => Err(Expected::new("a share of the token's life from 0.01% to 50%")),
     }
 }
