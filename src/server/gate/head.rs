@@ -219,6 +219,7 @@ mod tests {
         let many = format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(MOST_FIELDS + 2));
         let many_whole = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(MOST_FIELDS + 1));
         let large = format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(MOST_HEAD_BYTES));
+        let breaks = "\r\n".repeat(MOST_HEAD_BYTES / 2);
         for (text, refusal) in [
             ("\u{16}\u{3}\u{1}\u{2}", BadRequest),
             ("GET /\0", BadRequest),
@@ -242,6 +243,7 @@ mod tests {
             (&many, HeadTooLarge),
             (&many_whole, HeadTooLarge),
             (&large, HeadTooLarge),
+            (&breaks, HeadTooLarge),
         ] {
             assert_eq!(decided(text), Err(refusal), "{text:?}");
         }
