@@ -111,6 +111,7 @@ fn requests_that_are_none_are_answered_or_dropped_and_nothing_else_happens() {
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &["400"]),
         (b"GET /\0 HTTP/1.1\r\n\r\n".to_vec(), &["400"]),
         ((0..=255).cycle().take(100_000).collect(), &["400", "none"]),
+        (b"\r\n".repeat(1 << 20), &["431", "none"]),
         (pipelined.into(), &["200"]),
     ];
     for (bytes, wanted) in &cases {

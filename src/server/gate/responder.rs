@@ -82,7 +82,12 @@ impl Jobs {
 }
 
 impl Responders {
-    /// Cuts off every client that has not taken anything for [`STALLED`]: others wait. How many it were.
+    /// Whether one of them has nothing to do: it takes what waits, if it is given the moment to wake up.
+    pub(super) fn has_idle(&self) -> bool {
+        self.0.iter().any(|slot| lock(slot).is_none())
+    }
+
+    /// Cuts off every client that has taken too little for [`STALLED`]: others wait. How many it were.
     pub(super) fn cut_stalled(&self) -> usize {
         self.0.iter().filter(|slot| lock(slot).as_ref().is_some_and(|client| client.cut_if_stalled(STALLED))).count()
     }

@@ -75,7 +75,7 @@ impl Waiting {
             for at in (0..self.connections.len()).rev() {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
-            if !self.jobs.is_empty() {
+            if !self.jobs.is_empty() && !self.responders.has_idle() {
                 self.cut_stalled(now);
             }
             if accept {
@@ -90,7 +90,7 @@ impl Waiting {
         if self.cut > 0 && self.told_cut.is_none_or(|told| now.saturating_duration_since(told) >= SUM_UP) {
             let (clients, bound) = (std::mem::take(&mut self.cut), STALLED.as_millis());
             self.told_cut = Some(now);
-            log::warn!(clients; "others waited, so {clients} clients were cut off that took nothing of their answers for {bound} ms");
+            log::warn!(clients; "others waited, so {clients} clients were cut off that took next to nothing of their answers for {bound} ms");
         }
     }
 
