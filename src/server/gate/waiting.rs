@@ -75,7 +75,7 @@ impl Waiting {
             for at in (0..self.connections.len()).rev() {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
-            if !self.jobs.is_empty() && !self.responders.has_idle() {
+            if self.jobs.others_wait() {
                 self.cut_stalled(now);
             }
             if accept {
@@ -102,7 +102,7 @@ impl Waiting {
         // A negative descriptor is passed over.
         entries.push(entry(if accepting { self.listener.as_raw_fd() } else { -1 }, libc::POLLIN));
         entries.extend(self.connections.iter().map(|connection| entry(connection.stream.as_raw_fd(), libc::POLLIN)));
-        let idle = self.connections.is_empty() && self.jobs.is_empty() && accepting;
+        let idle = self.connections.is_empty() && !self.jobs.others_wait() && accepting;
         let timeout = if idle { -1 } else { i32::try_from(TICK.as_millis()).unwrap_or(100) };
         let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
         // SAFETY: `entries` has `count` entries and lives through the call.
