@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_value_of_beginnings_of_tokens_is_read_once() {
+        let begun = std::time::Instant::now();
+        let beginnings = "eyJ".repeat(20_000);
+        assert!(read_back(&label(&beginnings)).starts_with("eyJeyJ"));
+        assert_eq!(label(&format!("{beginnings}.e30.")), "a=\"…\"");
+        assert_eq!(label(&format!("{beginnings}.e30./x/{beginnings}..y")), "a=\"…/x/…\"");
+        // Not bytes times beginnings: that takes minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+
+    #[test]
     fn extra_labels_stand_in_the_order_of_their_names_and_those_of_the_namespace_last() {
         let map = |entries: &[(&str, &str)]| {
             LabelMap::new(entries.iter().map(|(name, key)| ((*name).into(), (*key).into())).collect())

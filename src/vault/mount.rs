@@ -219,11 +219,18 @@ impl Reader<'_> {
             return Err(self.server.refused(&url, status, advice));
         };
         let lease = auth.and_then(|auth| auth.member("lease_duration")).and_then(Value::as_float).unwrap_or_default();
-        let until = (lease >= 1.0).then(|| now + Duration::try_from_secs_f64(lease * 2.0 / 3.0).unwrap_or_default());
         let token = Redacted::new(token.to_owned());
-        *self.session = Some(Session { token: token.clone(), until });
+        *self.session = Some(Session { token: token.clone(), until: time_for_another(now, lease) });
         Ok(token)
     }
+}
+
+/// When two thirds of a lease of so many seconds are over. A lease of 0 has no end; nor has one that no clock reaches.
+fn time_for_another(now: Instant, lease: f64) -> Option<Instant> {
+    if lease < 1.0 {
+        return None;
+    }
+    now.checked_add(Duration::try_from_secs_f64(lease * 2.0 / 3.0).ok()?)
 }
 
 #[cfg(test)]
@@ -249,5 +256,20 @@ mod tests {
         };
         assert_eq!(reason(Instant::now() + MOST_TIME), "file", "it goes on");
         assert_eq!(reason(Instant::now()), "timeout");
+    }
+
+    #[test]
+    fn any_lease_ends_some_day_or_never() {
+        let now = Instant::now();
+        for (lease, seconds) in [(1.5, Some(1)), (3600.0, Some(2400)), (0.0, None), (-5.0, None)] {
+            assert_eq!(
+                time_for_another(now, lease),
+                seconds.map(|seconds| now + Duration::from_secs(seconds)),
+                "{lease}"
+            );
+        }
+        for lease in [1.5e19, 1e300, f64::INFINITY, f64::NAN] {
+            assert_eq!(time_for_another(now, lease), None, "{lease}");
+        }
     }
 }
