@@ -10,12 +10,13 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An admitted request, and where its answer goes.
 pub(super) struct Job {
     pub(super) client: TcpStream,
     pub(super) admitted: Admitted,
+    pub(super) since: Instant,
 }
 
 /// Requests that wait for a responder.
@@ -67,6 +68,11 @@ impl Jobs {
         lock(&self.queue).is_empty()
     }
 
+    /// How many have waited for so long.
+    pub(super) fn waiting(&self, now: Instant, long: Duration) -> usize {
+        lock(&self.queue).iter().filter(|job| now.saturating_duration_since(job.since) >= long).count()
+    }
+
     fn pop(&self) -> Job {
         let mut queue = lock(&self.queue);
         loop {
@@ -85,9 +91,15 @@ impl Responders {
         self.0.iter().any(|slot| lock(slot).is_none())
     }
 
-    /// Cuts off every client that has taken too little for [`STALLED`]: others wait. How many it were.
-    pub(super) fn cut_stalled(&self) -> usize {
-        self.0.iter().filter(|slot| lock(slot).as_ref().is_some_and(|client| client.cut_if_stalled(STALLED))).count()
+    /// Cuts off clients that have kept us waiting for [`STALLED`], the slowest first, so many at most. How many it were.
+    pub(super) fn cut_slowest(&self, most: usize) -> usize {
+        let slow = |slot: &Slot| {
+            let client = lock(slot).clone()?;
+            Some((client.pace(STALLED)?, client))
+        };
+        let mut slow: Vec<_> = self.0.iter().filter_map(slow).collect();
+        slow.sort_by_key(|(pace, _)| *pace);
+        slow.iter().take(most).filter(|(_, client)| client.cut()).count()
     }
 }
 
@@ -134,8 +146,31 @@ impl Responder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::gate::reply::tests::{pair, say_hello};
     use std::io::Read as _;
     use std::net::{Shutdown, TcpListener};
+
+    #[test]
+    fn of_those_that_keep_us_waiting_the_slowest_are_cut_off() {
+        let pairs = [pair(), pair(), pair(), pair()];
+        let clients = pairs.map(|(client, asking)| (Arc::new(client), asking));
+        let slots = clients.iter().map(|(client, _)| Arc::new(Mutex::new(Some(Arc::clone(client)))));
+        let responders = Responders(slots.collect());
+        assert!(!responders.has_idle());
+        assert_eq!(responders.cut_slowest(9), 0, "they take what they get");
+        for ((client, _), taken) in clients.iter().zip([5, 0, 3]) {
+            say_hello(client);
+            client.pretend(taken);
+        }
+        let slow = || clients.iter().map(|(client, _)| client.pace(STALLED).is_some()).collect::<Vec<_>>();
+        assert_eq!(responders.cut_slowest(1), 1);
+        assert_eq!(slow(), [true, false, true, false]);
+        assert_eq!(responders.cut_slowest(1), 1);
+        assert_eq!(slow(), [true, false, false, false]);
+        assert_eq!(responders.cut_slowest(9), 1);
+        *lock(&responders.0[2]) = None;
+        assert!(responders.has_idle());
+    }
 
     #[test]
     fn a_private_connection_that_breaks_costs_one_answer() {
@@ -148,7 +183,7 @@ mod tests {
             let mut asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let admitted =
                 Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false };
-            responder.answer(Job { client: listener.accept().unwrap().0, admitted });
+            responder.answer(Job { client: listener.accept().unwrap().0, admitted, since: Instant::now() });
             let mut answer = String::new();
             asking.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with(wanted), "{answer}");
