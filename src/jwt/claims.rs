@@ -223,7 +223,8 @@ fn texts(value: &str, split: bool) -> Vec<Cow<'_, str>> {
     all
 }
 
-/// Drops repeats and keeps the order. Lists are short, but a token may hold 100,000 texts: those are sorted instead.
+/// Drops repeats and keeps the order. Lists are short, but a token may hold 100,000 texts: to search through those before would
+/// make the work a square.
 fn each_once(texts: &mut Vec<Cow<'_, str>>) {
     if texts.len() > 1 {
         let mut seen = std::collections::HashSet::with_capacity(texts.len());

@@ -100,7 +100,7 @@ pub(super) enum Outcome {
     Renewed {
         /// When it expires.
         expires: Option<UnixSeconds>,
-        /// It came at an earlier try, and could not be written then.
+        /// It came at an earlier try, which could not write it, or not judge it.
         late: bool,
         /// Nobody could tell whether it gets in; the cause, and whether somebody may be able to tell later.
         doubt: Option<(String, bool)>,

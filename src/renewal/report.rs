@@ -27,7 +27,7 @@ pub(super) fn line(outcome: &Outcome, course: &Course, now: UnixSeconds) -> Opti
             (Level::Info, "broken off, since the program stops; whoever comes next may try at once".to_owned())
         }
         Outcome::Renewed { expires, late, doubt } => {
-            let how = if *late { "renewed, with the token that could not be written before" } else { "renewed" };
+            let how = if *late { "renewed, with the token that an earlier try had got" } else { "renewed" };
             let next = match course.next() {
                 Next::At(at) => format!(", and is renewed at {at}"),
                 Next::Unknown | Next::Never => String::new(),

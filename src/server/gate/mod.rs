@@ -42,11 +42,10 @@ const RESPONDERS: usize = 12;
 const FEW_RESPONDERS: usize = 6;
 /// See [`FEW_RESPONDERS`].
 const FEW_DESCRIPTORS: i32 = 64;
-/// While others wait and no responder is free, a client that keeps us waiting for so long with a piece of its answer is cut off,
+/// A client that keeps us waiting for so long with a piece of its answer may be cut off, if others wait and no responder is free: as
+/// many as wait, the slowest first. One that reads slowly and steadily is spared as long as that can be; but a probe has a second,
+/// and if it fails, nobody gets anything.
 const STALLED: Duration = Duration::from_millis(250);
-/// if it has taken less than this of it on average, in bytes a millisecond. Only answers of megabytes wait for their clients at
-/// all, and a scraper, which gives them ten seconds, is faster. One that was spared for less could keep the probes out.
-const LEAST_PACE: u128 = 128;
 /// A client that leaves no room for a byte for so long is cut off in any case.
 const MOST_SILENCE: Duration = Duration::from_secs(30);
 /// No answer takes longer than this.

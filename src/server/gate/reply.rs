@@ -2,7 +2,7 @@
 //! gate's bounds.
 
 use super::head::{Admitted, Refusal};
-use super::{LEAST_PACE, MOST_ANSWER_TIME, MOST_SILENCE};
+use super::{MOST_ANSWER_TIME, MOST_SILENCE};
 use crate::time::UnixSeconds;
 use std::fmt::Write as _;
 use std::io::{self, IoSlice, Read as _, Write};
@@ -58,14 +58,18 @@ impl Client {
         info.last().copied().unwrap_or_default()
     }
 
-    /// Cuts it off if it takes its answer too slowly, and has for so long. The thread that writes gets an error.
-    pub(super) fn cut_if_stalled(&self, after: Duration) -> bool {
+    /// How much of the present piece it takes, in bytes a second; `None` if that has not kept us waiting for so long.
+    pub(super) fn pace(&self, after: Duration) -> Option<u128> {
         let writing = self.writing();
-        let is_stalled = writing.as_ref().is_some_and(|writing| {
-            let age = writing.since.elapsed();
-            age >= after && is_too_slow(age, self.taken().saturating_sub(writing.taken))
-        });
-        is_stalled && self.stream.shutdown(Shutdown::Both).is_ok()
+        let writing = writing.as_ref()?;
+        let age = writing.since.elapsed();
+        let taken = || u128::from(self.taken().saturating_sub(writing.taken));
+        (age >= after).then(|| taken() * 1000 / age.as_millis().max(1))
+    }
+
+    /// Cuts it off. The thread that writes gets an error.
+    pub(super) fn cut(&self) -> bool {
+        self.writing().take().is_some() && self.stream.shutdown(Shutdown::Both).is_ok()
     }
 
     /// Writes all of it, or an error: no time left, or a client that takes nothing.
@@ -112,10 +116,6 @@ impl Client {
             libc::setsockopt(self.stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const now).cast(), size);
         }
     }
-}
-
-fn is_too_slow(age: Duration, taken: u64) -> bool {
-    u128::from(taken) < age.as_millis() * LEAST_PACE
 }
 
 /// How far an answer has come.
@@ -224,15 +224,23 @@ impl Write for Body<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::STALLED;
     use super::*;
     use std::net::TcpListener;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    impl Client {
+        /// As if a piece were on its way for a second, and it had taken so many bytes of it.
+        pub(in crate::server::gate) fn pretend(&self, taken: u64) {
+            let since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+            *self.writing() = Some(Writing { since, taken: self.taken() - taken });
+        }
+    }
+
     /// Ours, and the one who asked.
-    fn pair() -> (Client, TcpStream) {
+    pub(in crate::server::gate) fn pair() -> (Client, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         asking.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -246,6 +254,13 @@ mod tests {
             assert!(begun.elapsed() < PATIENCE);
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Sends five bytes, and waits until they are taken.
+    pub(in crate::server::gate) fn say_hello(client: &Client) {
+        let before = client.taken();
+        client.send(&mut [IoSlice::new(b"hello")]).unwrap();
+        until(|| client.taken() == before + 5);
     }
 
     #[test]
@@ -269,13 +284,11 @@ mod tests {
     #[test]
     fn what_a_client_takes_is_seen_while_a_piece_of_its_answer_waits() {
         let (client, mut asking) = pair();
-        let before = client.taken();
-        client.send(&mut [IoSlice::new(b"hello")]).unwrap();
-        until(|| client.taken() == before + 5);
+        say_hello(&client);
         let piece = vec![b'x'; PIECE];
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| (0..1_000).try_for_each(|_| client.send(&mut [IoSlice::new(&piece)])));
-            until(|| client.writing().as_ref().is_some_and(|writing| writing.since.elapsed() >= STALLED));
+            until(|| client.pace(STALLED).is_some());
             let taken = client.taken();
             asking.read_exact(&mut vec![0; 1 << 20]).unwrap();
             until(|| client.taken() > taken);
@@ -285,21 +298,16 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_does_not_read_is_cut_off() {
+    fn a_client_is_cut_off_once_and_only_while_it_keeps_us_waiting() {
         let (client, _asking) = pair();
+        assert!(client.pace(Duration::ZERO).is_none() && !client.cut());
         let piece = vec![b'x'; PIECE];
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| (0..1_000).try_for_each(|_| client.send(&mut [IoSlice::new(&piece)])));
-            until(|| client.cut_if_stalled(STALLED));
+            until(|| client.pace(STALLED).is_some());
+            assert!(client.cut() && !client.cut());
             assert!(sending.join().unwrap().is_err());
         });
-        assert!(!client.cut_if_stalled(Duration::ZERO), "nothing is written any more");
-    }
-
-    #[test]
-    fn a_client_that_reads_slowly_and_steadily_is_not_too_slow() {
-        let after = |milliseconds, taken| is_too_slow(Duration::from_millis(milliseconds), taken);
-        assert!(after(250, 0) && after(250, 31_999) && after(60_000, 7_000_000));
-        assert!(!after(0, 0) && !after(250, 32_000) && !after(60_000, 8_000_000));
+        assert_eq!(client.pace(Duration::ZERO), None);
     }
 }

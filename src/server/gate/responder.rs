@@ -11,26 +11,19 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An admitted request, and where its answer goes.
 pub(super) struct Job {
     pub(super) client: TcpStream,
     pub(super) admitted: Admitted,
+    pub(super) since: Instant,
 }
 
 /// Requests that wait for a responder.
-#[derive(Default)]
 pub(super) struct Jobs {
-    queue: Mutex<Queue>,
+    queue: Mutex<VecDeque<Job>>,
     more: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    /// Responders that have nothing to do, also those that have been called and not yet come.
-    idle: usize,
 }
 
 /// Whom each of the responders is writing to.
@@ -44,7 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Starts the threads.
 pub(super) fn start(private: Private) -> io::Result<(Arc<Jobs>, Responders)> {
-    let jobs = Arc::new(Jobs::default());
+    let jobs = Arc::new(Jobs { queue: Mutex::default(), more: Condvar::new() });
     let count = if most_descriptor() < FEW_DESCRIPTORS { FEW_RESPONDERS } else { RESPONDERS };
     let mut slots = Vec::with_capacity(count);
     for (number, connection) in private.connect(count)?.into_iter().enumerate() {
@@ -66,29 +59,28 @@ impl Jobs {
     /// Puts a request into the queue. If there is no room, gives the oldest one back.
     pub(super) fn push(&self, job: Job) -> Option<Job> {
         let mut queue = lock(&self.queue);
-        let oldest = if queue.jobs.len() >= MOST_QUEUED { queue.jobs.pop_front() } else { None };
-        queue.jobs.push_back(job);
+        let oldest = if queue.len() >= MOST_QUEUED { queue.pop_front() } else { None };
+        queue.push_back(job);
         drop(queue);
         self.more.notify_one();
         oldest
     }
 
-    /// Whether a request waits that no responder is free for.
-    pub(super) fn others_wait(&self) -> bool {
-        let queue = lock(&self.queue);
-        queue.jobs.len() > queue.idle
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.queue).is_empty()
+    }
+
+    /// How many have waited for so long.
+    pub(super) fn waiting(&self, now: Instant, long: Duration) -> usize {
+        lock(&self.queue).iter().filter(|job| now.saturating_duration_since(job.since) >= long).count()
     }
 
     fn pop(&self) -> Job {
         let mut queue = lock(&self.queue);
-        queue.idle += 1;
         loop {
             // The newest first: behind a crowd that does not read its answers, a scrape would come too late for its scraper.
-            match queue.jobs.pop_back() {
-                Some(job) => {
-                    queue.idle -= 1;
-                    return job;
-                }
+            match queue.pop_back() {
+                Some(job) => return job,
                 None => queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -96,9 +88,15 @@ impl Jobs {
 }
 
 impl Responders {
-    /// Cuts off every client that has taken too little for [`STALLED`]: others wait. How many it were.
-    pub(super) fn cut_stalled(&self) -> usize {
-        self.0.iter().filter(|slot| lock(slot).as_ref().is_some_and(|client| client.cut_if_stalled(STALLED))).count()
+    /// Cuts off clients that have kept us waiting for [`STALLED`], the slowest first, so many at most. How many it were.
+    pub(super) fn cut_slowest(&self, most: usize) -> usize {
+        let slow = |slot: &Slot| {
+            let client = lock(slot).clone()?;
+            Some((client.pace(STALLED)?, client))
+        };
+        let mut slow: Vec<_> = self.0.iter().filter_map(slow).collect();
+        slow.sort_by_key(|(pace, _)| *pace);
+        slow.iter().take(most).filter(|(_, client)| client.cut()).count()
     }
 }
 
@@ -145,24 +143,27 @@ impl Responder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::gate::reply::tests::{pair, say_hello};
     use std::io::Read as _;
     use std::net::{Shutdown, TcpListener};
 
     #[test]
-    fn a_request_waits_only_where_no_responder_is_free() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let job = || Job {
-            client: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
-            admitted: Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false },
-        };
-        let jobs = Jobs::default();
-        // Two that were called, and have not come yet.
-        lock(&jobs.queue).idle = 2;
-        let waits = [(); 3].map(|()| {
-            jobs.push(job());
-            jobs.others_wait()
-        });
-        assert_eq!(waits, [false, false, true]);
+    fn of_those_that_keep_us_waiting_the_slowest_are_cut_off() {
+        let pairs = [pair(), pair(), pair(), pair()];
+        let clients = pairs.map(|(client, asking)| (Arc::new(client), asking));
+        let slots = clients.iter().map(|(client, _)| Arc::new(Mutex::new(Some(Arc::clone(client)))));
+        let responders = Responders(slots.collect());
+        assert_eq!(responders.cut_slowest(9), 0, "they take what they get");
+        for ((client, _), taken) in clients.iter().zip([5, 0, 3]) {
+            say_hello(client);
+            client.pretend(taken);
+        }
+        let slow = || clients.iter().map(|(client, _)| client.pace(STALLED).is_some()).collect::<Vec<_>>();
+        assert_eq!(responders.cut_slowest(1), 1);
+        assert_eq!(slow(), [true, false, true, false]);
+        assert_eq!(responders.cut_slowest(1), 1);
+        assert_eq!(slow(), [true, false, false, false]);
+        assert_eq!(responders.cut_slowest(9), 1);
     }
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
             let mut asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let admitted =
                 Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false };
-            responder.answer(Job { client: listener.accept().unwrap().0, admitted });
+            responder.answer(Job { client: listener.accept().unwrap().0, admitted, since: Instant::now() });
             let mut answer = String::new();
             asking.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with(wanted), "{answer}");

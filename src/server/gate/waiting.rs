@@ -75,8 +75,10 @@ impl Waiting {
             for at in (0..self.connections.len()).rev() {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
-            if self.jobs.others_wait() {
-                self.cut_stalled(now);
+            // A free responder would have taken them.
+            let waiting = self.jobs.waiting(now, TICK);
+            if waiting > 0 {
+                self.cut_slowest(waiting, now);
             }
             if accept {
                 self.accept(now)?;
@@ -84,13 +86,13 @@ impl Waiting {
         }
     }
 
-    /// Makes room among the responders. The first client is told of at once, those that follow are summed up.
-    fn cut_stalled(&mut self, now: Instant) {
-        self.cut += self.responders.cut_stalled();
+    /// Makes room for so many. The first client is told of at once, those that follow are summed up.
+    fn cut_slowest(&mut self, most: usize, now: Instant) {
+        self.cut += self.responders.cut_slowest(most);
         if self.cut > 0 && self.told_cut.is_none_or(|told| now.saturating_duration_since(told) >= SUM_UP) {
             let (clients, bound) = (std::mem::take(&mut self.cut), STALLED.as_millis());
             self.told_cut = Some(now);
-            log::warn!(clients; "others waited, so {clients} clients were cut off that took next to nothing of their answers for {bound} ms");
+            log::warn!(clients; "others waited, so {clients} clients were cut off, the slowest of those that kept us waiting for {bound} ms");
         }
     }
 
@@ -102,7 +104,7 @@ impl Waiting {
         // A negative descriptor is passed over.
         entries.push(entry(if accepting { self.listener.as_raw_fd() } else { -1 }, libc::POLLIN));
         entries.extend(self.connections.iter().map(|connection| entry(connection.stream.as_raw_fd(), libc::POLLIN)));
-        let idle = self.connections.is_empty() && !self.jobs.others_wait() && accepting;
+        let idle = self.connections.is_empty() && self.jobs.is_empty() && accepting;
         let timeout = if idle { -1 } else { i32::try_from(TICK.as_millis()).unwrap_or(100) };
         let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
         // SAFETY: `entries` has `count` entries and lives through the call.
@@ -145,7 +147,9 @@ impl Waiting {
             Progress::Decided(Err(refusal)) => connection.refuse(refusal, now),
             Progress::Decided(Ok(admitted)) => {
                 let connection = self.connections.remove(at);
-                if let Some(Job { client, .. }) = self.jobs.push(Job { client: connection.stream, admitted }) {
+                if let Some(Job { client, .. }) =
+                    self.jobs.push(Job { client: connection.stream, admitted, since: now })
+                {
                     let mut refused = Connection::new(client, now);
                     if matches!(refused.refuse(Refusal::Busy, now), Next::Stays) {
                         self.connections.push(refused);
@@ -184,7 +188,7 @@ impl Waiting {
                     (io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted, _) => {}
                     (_, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)) => {
                         if self.connections.is_empty() {
-                            self.cut_stalled(now);
+                            self.cut_slowest(1, now);
                             self.paused_until = Some(now + PAUSE);
                             return Ok(());
                         }
