@@ -15,9 +15,11 @@
 //! | `holdings` | what is held, and by which selectors |
 //!
 //! A Secret that did not change since the last list is carried over by its resource version, its values unread. A watch
-//! that ends is opened again from where it was. If it cannot be opened, the source has failed: the next poll, which lists,
-//! starts everything anew. So there is one way to recover, and while the server is away one request at a time. A namespace
-//! that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is too old is listed alone.
+//! that ends is opened again from where it was. If it cannot be opened, the source has failed. Then one watch tries whether the
+//! server is back; when it has gone on for a moment, the lists are read anew and the other watches opened. A poll that failed
+//! begins with the list that did. So while the server is away there is one request at a time, and when it is back one way to
+//! recover. A namespace that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is
+//! too old is listed alone.
 
 mod following;
 mod following_namespaces;
@@ -60,6 +62,9 @@ pub const MOST_WATCHES: usize = 32;
 /// After one watch could be opened, the others that wait are opened without waiting for each other.
 const TRUST: Duration = Duration::from_secs(1);
 
+/// After a failure, a watch that has gone on for so long has shown that the server is back.
+const TRIAL: Duration = Duration::from_millis(1500);
+
 /// What is read of a cluster.
 pub struct SecretsSource {
     name: String,
@@ -80,6 +85,12 @@ pub struct SecretsSource {
     /// The list of a namespace that came to be chosen has failed: the next poll lists everything.
     awaits_poll: bool,
     trusted_until: Option<Instant>,
+    /// When a watch failed last, until all are open again.
+    failed_at: Option<Instant>,
+    /// When lists were read last.
+    listed_at: Option<Instant>,
+    /// The stream whose list is read first: the last one, if that failed.
+    begin_with: usize,
     /// Objects that lists brought.
     seen: Arc<AtomicUsize>,
 }
@@ -111,6 +122,9 @@ impl SecretsSource {
             namespaces: None,
             awaits_poll: false,
             trusted_until: None,
+            failed_at: None,
+            listed_at: None,
+            begin_with: 0,
             seen: Arc::default(),
         };
         source.with_selection(selection)
@@ -226,6 +240,20 @@ impl SecretsSource {
         }
     }
 
+    /// The watch of a stream has failed: whoever is told decides when it is tried again, from where it was.
+    fn try_later(&mut self, number: usize) {
+        let now = Instant::now();
+        self.failed_at = Some(now);
+        if let Some(stream) = self.stream_mut(number) {
+            stream.state = State::Paused { until: now };
+        }
+    }
+
+    /// All streams, with that of namespaces.
+    fn all_streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().chain(self.namespaces.as_ref().map(|namespaces| &namespaces.stream))
+    }
+
     /// Opens the watch of a stream, from where the stream is.
     fn open(&mut self, number: usize, now: Instant) {
         let Some(notify) = self.notify.clone() else { return };
@@ -315,9 +343,12 @@ impl Source for SecretsSource {
         Ok(())
     }
 
-    fn requests_a_poll(&self) -> u32 {
-        let of_namespaces = self.namespaces.as_ref().map_or(0, Namespaces::requests_a_poll);
-        u32::try_from(self.streams.len() * 2 + of_namespaces).unwrap_or(u32::MAX)
+    fn requests(&self) -> u32 {
+        self.cluster.requests()
+    }
+
+    fn watches_work(&self) -> bool {
+        self.failed_at.is_none()
     }
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
@@ -333,6 +364,7 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
+                stream.opened = Instant::now();
                 let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
                 let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
                 if let Some(stream) = self.stream_mut(number).filter(|_| !named) {
@@ -363,23 +395,34 @@ impl Source for SecretsSource {
     }
 
     fn tend(&mut self, now: Instant) -> Tended {
-        let trusted = self.trusted_until.is_some_and(|until| now < until);
-        let of_namespaces = self.namespaces.as_ref().map(|namespaces| &namespaces.stream);
-        let mut opening = self.streams.iter().chain(of_namespaces).any(|stream| stream.state == State::Opening);
+        let mut opening = self.all_streams().any(|stream| stream.state == State::Opening);
+        let mut trusted = self.trusted_until.is_some_and(|until| now < until);
         let mut next: Option<Instant> = None;
+        if self.failed_at.is_some() {
+            // Of those that were answered since then, be they open or at their end already, the last.
+            let answered = |stream: &&Stream| stream.state != State::Opening && Some(stream.opened) > self.failed_at;
+            let trial = self.all_streams().filter(answered).map(|stream| stream.opened + TRIAL).max();
+            next = trial.filter(|end| *end > now);
+            opening |= next.is_some();
+            trusted = trial.is_some() && next.is_none();
+        }
+        let wants_lists = trusted && self.listed_at < self.failed_at;
         for number in (0..self.streams.len()).chain([NAMESPACES]) {
             let Some(State::Paused { until }) = self.stream_mut(number).map(|stream| stream.state) else { continue };
             // One tries whether the server is there; the others follow when it was accepted.
-            if until <= now && (trusted || !opening) {
+            if until <= now && !wants_lists && (trusted || !opening) {
                 opening = true;
                 self.open(number, now);
             } else if until > now {
                 next = Some(next.map_or(until, |next| next.min(until)));
             }
         }
+        if trusted && !wants_lists && !opening {
+            self.failed_at = None;
+        }
         let (relist, looked_at) = self.look_after_emptied(now);
         let next = next.into_iter().chain(looked_at).min();
-        Tended { next, changed: false, relist }
+        Tended { next, changed: false, relist: relist || wants_lists }
     }
 }
 
