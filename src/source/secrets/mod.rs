@@ -8,6 +8,7 @@
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
 //! | `following` | what becomes of what a watch says |
+//! | `opening` | when the watch of a stream is opened, and which one is the first |
 //! | `stream` | where one selector in one place stands between the two |
 //! | `namespaces` | what is known of namespaces, if anything is asked of them |
 //! | `following_namespaces` | how they are read and followed, and what becomes of their Secrets |
@@ -29,6 +30,7 @@ mod listing;
 mod model_tests;
 mod named;
 mod namespaces;
+mod opening;
 mod relist;
 mod scope;
 mod shard;
@@ -49,21 +51,15 @@ use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
 use named::ANY_MOMENT;
 use namespaces::{NAMESPACES, Namespaces};
+use opening::TRUST;
 use scope::Scope;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
-use watching::Watch;
 
 /// Each watch costs a thread and a connection, here and at the API server. Streams beyond so many are polled.
 pub const MOST_WATCHES: usize = 32;
-
-/// After one watch could be opened, the others that wait are opened without waiting for each other.
-const TRUST: Duration = Duration::from_secs(1);
-
-/// After a failure, a watch that has gone on for so long has shown that the server is back.
-const TRIAL: Duration = Duration::from_millis(1500);
 
 /// What is read of a cluster.
 pub struct SecretsSource {
@@ -239,49 +235,6 @@ impl SecretsSource {
             _ => self.streams.get_mut(number),
         }
     }
-
-    /// The watch of a stream has failed: whoever is told decides when it is tried again, from where it was.
-    fn try_later(&mut self, number: usize) {
-        let now = Instant::now();
-        self.failed_at = Some(now);
-        if let Some(stream) = self.stream_mut(number) {
-            stream.state = State::Paused { until: now };
-        }
-    }
-
-    /// All streams, with that of namespaces.
-    fn all_streams(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().chain(self.namespaces.as_ref().map(|namespaces| &namespaces.stream))
-    }
-
-    /// Opens the watch of a stream, from where the stream is.
-    fn open(&mut self, number: usize, now: Instant) {
-        let Some(notify) = self.notify.clone() else { return };
-        let (resource, query, stream) = match &mut self.namespaces {
-            Some(namespaces) if number == NAMESPACES => ("namespaces", namespaces.query(), &mut namespaces.stream),
-            _ => {
-                let Some(stream) = self.streams.get_mut(number) else { return };
-                let Some(scope) = self.scopes.get(stream.scope) else { return };
-                ("secrets", scope.query(&stream.selector), stream)
-            }
-        };
-        let (opening, cancelled) = stream.open(now);
-        let watch = Watch {
-            cluster: Arc::clone(&self.cluster),
-            resource,
-            query,
-            position: stream.position.clone(),
-            silence: self.silence,
-            stream: number,
-            opening,
-            cancelled,
-            notify,
-        };
-        if let Err(error) = watch.start() {
-            log::error!("{}: no thread for a watch: {error}; tried again at the next poll", self.name);
-            stream.state = State::Idle;
-        }
-    }
 }
 
 impl Source for SecretsSource {
@@ -395,31 +348,7 @@ impl Source for SecretsSource {
     }
 
     fn tend(&mut self, now: Instant) -> Tended {
-        let mut opening = self.all_streams().any(|stream| stream.state == State::Opening);
-        let mut trusted = self.trusted_until.is_some_and(|until| now < until);
-        let mut next: Option<Instant> = None;
-        if self.failed_at.is_some() {
-            // Of those that were answered since then, be they open or at their end already, the last.
-            let answered = |stream: &&Stream| stream.state != State::Opening && Some(stream.opened) > self.failed_at;
-            let trial = self.all_streams().filter(answered).map(|stream| stream.opened + TRIAL).max();
-            next = trial.filter(|end| *end > now);
-            opening |= next.is_some();
-            trusted = trial.is_some() && next.is_none();
-        }
-        let wants_lists = trusted && self.listed_at < self.failed_at;
-        for number in (0..self.streams.len()).chain([NAMESPACES]) {
-            let Some(State::Paused { until }) = self.stream_mut(number).map(|stream| stream.state) else { continue };
-            // One tries whether the server is there; the others follow when it was accepted.
-            if until <= now && !wants_lists && (trusted || !opening) {
-                opening = true;
-                self.open(number, now);
-            } else if until > now {
-                next = Some(next.map_or(until, |next| next.min(until)));
-            }
-        }
-        if trusted && !wants_lists && !opening {
-            self.failed_at = None;
-        }
+        let (next, wants_lists) = self.open_paused(now);
         let (relist, looked_at) = self.look_after_emptied(now);
         let next = next.into_iter().chain(looked_at).min();
         Tended { next, changed: false, relist: relist || wants_lists }
