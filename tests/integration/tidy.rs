@@ -33,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("signal_hook", &["command"]),
     ("home", &["config"]),
     ("itoa", &["metrics"]),
-    ("libc", &["kubernetes", "source", "server", "command", "renewal"]), // the system itself: signals, flags of open, locks, poll, limits
+    ("libc", &["http_client", "kubernetes", "source", "server", "command", "renewal"]), // the system itself: signals, flags of open, locks, poll, limits, keep-alive
 ];
 
 /// Vocabulary that every room may use.
