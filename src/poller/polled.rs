@@ -221,7 +221,7 @@ impl Polled {
                 self.fail(&error, None, interval, own);
                 // As long as no watch can be opened, changes show by lists alone.
                 let list = Instant::now() + LONGEST_RETRY_FOR_OPERATOR;
-                self.due = self.due.min(self.paid().map_or(list, |paid| paid.max(list)));
+                self.due = self.due.min(list).max(self.paid().unwrap_or(list));
                 self.let_wait();
                 self.changed = true;
             }
