@@ -130,7 +130,7 @@ impl SecretsSource {
             }
             return if wants_list { Followed::Relist } else { Followed::Nothing };
         }
-        stream.state = State::Idle;
+        self.try_later(number);
         Followed::Failed(PollError::from(error.clone()))
     }
 
@@ -155,7 +155,8 @@ impl SecretsSource {
                 return Followed::Nothing;
             }
             stream.state = State::Idle;
-            stream.wants_list = true;
+            // After a failure everything is listed, and a server that was restarted knows no version of before: its cache will do.
+            stream.wants_list = self.failed_at.is_none();
         }
         Followed::Relist
     }

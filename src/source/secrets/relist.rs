@@ -63,6 +63,7 @@ impl SecretsSource {
             scope.tried(&self.name, failure_of(at).cloned(), !told);
         }
         let now = Instant::now();
+        self.listed_at = Some(now);
         for (number, from) in versions {
             let Some(stream) = self.streams.get_mut(number) else { continue };
             match from {
@@ -77,18 +78,20 @@ impl SecretsSource {
             let Some(stream) = self.streams.get(number) else { continue };
             match stream.state {
                 // The server has just answered: a denied watch is asked for again too, rights come and go.
-                State::Idle | State::Denied | State::Paused { .. } => self.open(number, now),
-                State::Opening | State::Open | State::Polled => {}
+                State::Idle | State::Denied => self.open(number, now),
+                State::Opening | State::Open | State::Paused { .. } | State::Polled => {}
             }
         }
         Ok(failures.into_iter().next().map(|(_, error)| error).filter(|_| all_failed))
     }
 
-    /// Reads the lists. Nothing of the source changes before all of them are read.
+    /// Reads the lists, beginning with the one that failed last time: while it fails, that is the only request. Nothing of the
+    /// source changes before all of them are read.
     fn list(&mut self, is_asked: impl Fn(usize) -> bool) -> Result<Lists, RequestError> {
         let end = Instant::now() + self.timeouts.poll;
         let mut lists = Lists { secrets: Vec::with_capacity(self.holdings.held().len()), ..Lists::default() };
-        for at in (0..self.scopes.len()).filter(|at| is_asked(*at)) {
+        let first = self.streams.get(self.begin_with).map_or(0, |stream| stream.scope);
+        for at in (first..self.scopes.len()).chain(0..first).filter(|at| is_asked(*at)) {
             let before = (lists.secrets.len(), lists.versions.len());
             match self.list_scope(at, end, &mut lists) {
                 Ok(()) => {}
@@ -100,14 +103,16 @@ impl SecretsSource {
                 Err(error) => return Err(error),
             }
         }
+        self.begin_with = 0;
         Ok(lists)
     }
 
     /// Reads the list of each selector in one place.
     fn list_scope(&mut self, at: usize, end: Instant, lists: &mut Lists) -> Result<(), RequestError> {
         if self.scopes.get(at).is_some_and(|scope| scope.named.is_some()) {
-            let (observation, failure) = self.get(at, end)?;
             let number = self.streams.iter().position(|stream| stream.scope == at);
+            self.begin_with = number.unwrap_or_default();
+            let (observation, failure) = self.get(at, end)?;
             match failure {
                 Some(error) => lists.failures.push((at, error)),
                 // Also of one that is not there yet.
@@ -116,8 +121,10 @@ impl SecretsSource {
             lists.secrets.push((0, observation));
             return Ok(());
         }
-        for number in 0..self.streams.len() {
+        let first = self.begin_with;
+        for number in (first..self.streams.len()).chain(0..first) {
             let Some(stream) = self.streams.get(number).filter(|stream| stream.scope == at) else { continue };
+            self.begin_with = number;
             let (selector, brought_by, freshness) = (stream.selector.clone(), stream.number, self.freshness(stream));
             let cluster = Arc::clone(&self.cluster);
             let Some(query) = self.scopes.get(at).map(|scope| scope.query(&selector)) else { continue };

@@ -1,5 +1,6 @@
 //! One selector in one place: from its list on, followed by a watch.
 
+use crate::source::spread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +53,8 @@ pub(super) struct Stream {
     pub(super) cancelled: Arc<AtomicBool>,
     /// It was told that this one may not be watched.
     pub(super) told_denied: bool,
-    opened: Instant,
+    /// When it was opened last, or that was accepted.
+    pub(super) opened: Instant,
     short_lives: u32,
 }
 
@@ -107,14 +109,18 @@ impl Stream {
         self.cancelled = Arc::default();
     }
 
-    /// An open watch has ended: it is paused, for longer each time that it lived for a moment only. All `watches` of the
-    /// source together then open less than one a second.
+    /// An open watch has ended: it is opened again at once, or later and later each time that it lived for a moment only. All
+    /// `watches` of the source together then open less than one a second.
     pub(super) fn pause(&mut self, now: Instant, watches: usize) {
-        let short = now.saturating_duration_since(self.opened) < SHORT;
-        self.short_lives = if short { self.short_lives.saturating_add(1) } else { 0 };
+        if now.saturating_duration_since(self.opened) >= SHORT {
+            self.short_lives = 0;
+            self.state = State::Paused { until: now };
+            return;
+        }
+        self.short_lives = self.short_lives.saturating_add(1);
         let (first, longest) = PAUSES;
-        let doublings = self.short_lives.saturating_sub(1).min(10);
-        let mut pause = first.saturating_mul(1 << doublings).min(longest);
+        let doublings = (self.short_lives - 1).min(10);
+        let mut pause = spread(first.saturating_mul(1 << doublings)).min(longest);
         if doublings > 0 {
             pause = pause.max(Duration::from_secs(watches.try_into().unwrap_or(u64::MAX)));
         }
@@ -142,13 +148,15 @@ mod tests {
             stream.open(opened);
             stream.pause(ended, watches);
             let State::Paused { until } = stream.state else { panic!("{:?}", stream.state) };
-            until.duration_since(ended).as_secs()
+            until.duration_since(ended).as_secs_f64()
         };
-        assert_eq!(
-            [pause(0, 0, 1), pause(1, 1, 1), pause(2, 9, 1), pause(3, 0, 1), pause(4, 0, 1), pause(5, 0, 1)],
-            [1, 2, 4, 8, 10, 10]
-        );
-        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32), pause(4000, 0, 32), pause(4001, 0, 32)], [32, 1, 1, 32]);
+        for (opened, lived, least) in [(0, 0, 1.0), (1, 1, 2.0), (2, 9, 4.0), (3, 0, 8.0), (4, 0, 10.0), (5, 0, 10.0)] {
+            let paused = pause(opened, lived, 1);
+            assert!((least..=10.0_f64.min(least * 1.2)).contains(&paused), "{paused} after {opened}");
+        }
+        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32)], [32.0, 0.0]);
+        assert!(pause(4000, 0, 32) < 2.0);
+        assert_eq!(pause(4001, 0, 32), 32.0);
     }
 
     #[test]
