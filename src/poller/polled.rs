@@ -98,7 +98,13 @@ impl Polled {
     /// Reads all of it.
     pub(super) fn poll(&mut self, interval: Duration, own: &Tally) {
         self.due = Instant::now() + interval;
-        self.read(|source| source.poll(), interval, own);
+        if !self.read(|source| source.poll(), interval, own) {
+            return;
+        }
+        self.status.last_success = Some(UnixSeconds::now());
+        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
+            own.count_source_error(&self.status.name, error.reason.as_str());
+        }
     }
 
     /// Reads what its watches have asked for; the next poll is when it was.
@@ -106,7 +112,13 @@ impl Polled {
         self.read(|source| source.relist(), interval, own);
     }
 
-    fn read(&mut self, read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>, interval: Duration, own: &Tally) {
+    /// Whether it could be read.
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>,
+        interval: Duration,
+        own: &Tally,
+    ) -> bool {
         let begun = Instant::now();
         self.begun = Some(begun);
         self.relist_due = None;
@@ -116,27 +128,26 @@ impl Polled {
         if self.source.is_stopped() || own.is_over() {
             // Its place is taken already, and it was broken off.
             self.due = Instant::now() + FIRST_RETRY;
-            return;
+            return false;
         }
         own.observe_poll(&name, took.as_secs_f64());
+        self.count_errors(own);
         self.status.tried = true;
         if let Err(error) = result {
             self.watch_failed = false;
-            return self.fail(&error, Duration::ZERO, interval, own);
+            self.fail(&error, Duration::ZERO, interval, own);
+            return false;
         }
         if self.watch_failed {
             self.trial = self.trial.or(Some(Instant::now() + TRIAL));
         } else {
             self.recover();
         }
-        self.take_in_faults(interval, own);
-        self.status.last_success = Some(UnixSeconds::now());
-        self.show();
-        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
-            own.count_source_error(&name, error.reason.as_str());
-        }
+        self.mend_due = None;
+        self.show(interval);
         let SourceStatus { tokens, secrets, .. } = self.status;
         log::debug!(source = &*name, tokens, secrets; "{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+        true
     }
 
     fn recover(&mut self) {
@@ -147,8 +158,6 @@ impl Polled {
         self.alike = 0;
         self.watch_failed = false;
         self.trial = None;
-        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        self.status.failure = None;
     }
 
     /// Whether the time is up within which a watch could have failed again.
@@ -156,6 +165,7 @@ impl Polled {
         let passed = self.trial.is_some_and(|end| end <= now);
         if passed {
             self.recover();
+            judge(&mut self.status, &*self.source);
         }
         passed
     }
@@ -188,34 +198,41 @@ impl Polled {
         match guarded(|| self.source.mend()).unwrap_or_else(Err) {
             _ if self.source.is_stopped() || own.is_over() => self.mend_due = None,
             Ok(()) => {
-                self.take_in_faults(interval, own);
-                self.show();
+                self.mend_due = None;
+                self.show(interval);
             }
             Err(error) => self.fail(&error, Duration::ZERO, interval, own),
+        }
+        self.count_errors(own);
+    }
+
+    /// Counts the failures of its parts.
+    fn count_errors(&mut self, own: &Tally) {
+        for reason in self.source.take_errors() {
+            own.count_source_error(&self.status.name, reason);
         }
     }
 
     /// The source as a whole works: which of its parts do not, and when they are tried again.
-    fn take_in_faults(&mut self, interval: Duration, own: &Tally) {
+    fn take_in_faults(&mut self, interval: Duration) {
         let faults = self.source.faults();
-        for fault in faults.iter().filter(|fault| !fault.is_shown) {
-            own.count_source_error(&self.status.name, fault.error.reason);
-        }
         let waits = faults.iter().map(|fault| retry_after(self.part_failures, &fault.error, interval));
-        self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
-        self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
-        self.status.scopes = self.source.scopes().into();
-        if self.is_failing() {
-            // On trial: the source is not up yet.
-            return;
+        match waits.max() {
+            None => (self.mend_due, self.part_failures) = (None, 0),
+            Some(wait) if self.mend_due.is_none() => {
+                self.mend_due = Some(Instant::now() + wait.max(seconds_for(faults.len())));
+                self.part_failures = self.part_failures.saturating_add(1);
+            }
+            Some(_) => {}
         }
-        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        let failure = faults.iter().find(|fault| !fault.is_shown);
-        self.status.failure = failure.map(|fault| fault.error.message.as_str().into());
+        if !self.is_failing() {
+            judge(&mut self.status, &*self.source);
+        }
     }
 
-    /// Takes over what the source holds.
-    pub(super) fn show(&mut self) {
+    /// Takes over what the source holds, and what is wrong with it.
+    pub(super) fn show(&mut self, interval: Duration) {
+        self.take_in_faults(interval);
         let held = self.source.held().clone();
         log_changes(&self.status.name, &self.shown, &held);
         self.status.secrets = held.len();
@@ -243,6 +260,7 @@ impl Polled {
                 self.changed = true;
             }
         }
+        self.count_errors(own);
     }
 
     /// Something of it is to be read again, but not sooner than a failure allows.
@@ -298,6 +316,15 @@ impl Polled {
             "{name}: {again}{error}; next try in {retry_in} s{kept}");
         self.status.failure = Some(error.message.as_str().into());
     }
+}
+
+/// What a source says of its parts, while it works as a whole.
+pub(super) fn judge(status: &mut SourceStatus, source: &dyn Source) {
+    let faults = source.faults();
+    status.scopes = source.scopes().into();
+    status.up = faults.iter().all(|fault| fault.is_slight);
+    let failure = faults.iter().find(|fault| !fault.is_shown);
+    status.failure = failure.map(|fault| fault.error.message.as_str().into());
 }
 
 /// Requests that fail are at most one a second.

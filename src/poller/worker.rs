@@ -287,7 +287,7 @@ impl Worker {
 
     fn report_changes(&mut self) {
         if self.polled.changed {
-            self.polled.show();
+            self.polled.show(self.interval);
             self.report();
         }
     }

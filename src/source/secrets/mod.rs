@@ -5,9 +5,10 @@
 //! | `scope` | the places that are read: the whole cluster, or single namespaces |
 //! | `named` | Secrets that are read by their names |
 //! | `relist` | the lists of all places, or of those that failed, put together |
+//! | `parts` | which of them have failed, and what is told of that |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
-//! | `following` | what becomes of what a watch says |
+//! | `following` | how a watch is opened, and what becomes of what it says |
 //! | `stream` | where one selector in one place stands between the two |
 //! | `namespaces` | what is known of namespaces, if anything is asked of them |
 //! | `following_namespaces` | how they are read and followed, and what becomes of their Secrets |
@@ -27,6 +28,7 @@ mod listing;
 mod model_tests;
 mod named;
 mod namespaces;
+mod parts;
 mod relist;
 mod scope;
 mod shard;
@@ -52,7 +54,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
-use watching::Watch;
 
 /// Each watch costs a thread and a connection, here and at the API server. Streams beyond so many are polled.
 pub const MOST_WATCHES: usize = 32;
@@ -80,6 +81,10 @@ pub struct SecretsSource {
     /// The list of a namespace that came to be chosen has failed: the next poll lists everything.
     awaits_poll: bool,
     trusted_until: Option<Instant>,
+    /// When lists were read last, one failed as the other.
+    in_doubt: bool,
+    /// The reasons of failures of parts that nobody has asked for yet.
+    errors: Vec<&'static str>,
     /// Objects that lists brought.
     seen: Arc<AtomicUsize>,
 }
@@ -111,6 +116,8 @@ impl SecretsSource {
             namespaces: None,
             awaits_poll: false,
             trusted_until: None,
+            in_doubt: false,
+            errors: Vec::new(),
             seen: Arc::default(),
         };
         source.with_selection(selection)
@@ -219,39 +226,15 @@ impl SecretsSource {
         self.extra_labels(&Labels::default(), namespace)
     }
 
+    /// How many watches there may be together.
+    fn watches(&self) -> usize {
+        self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some())
+    }
+
     fn stream_mut(&mut self, number: usize) -> Option<&mut Stream> {
         match &mut self.namespaces {
             Some(namespaces) if number == NAMESPACES => Some(&mut namespaces.stream),
             _ => self.streams.get_mut(number),
-        }
-    }
-
-    /// Opens the watch of a stream, from where the stream is.
-    fn open(&mut self, number: usize, now: Instant) {
-        let Some(notify) = self.notify.clone() else { return };
-        let (resource, query, stream) = match &mut self.namespaces {
-            Some(namespaces) if number == NAMESPACES => ("namespaces", namespaces.query(), &mut namespaces.stream),
-            _ => {
-                let Some(stream) = self.streams.get_mut(number) else { return };
-                let Some(scope) = self.scopes.get(stream.scope) else { return };
-                ("secrets", scope.query(&stream.selector), stream)
-            }
-        };
-        let (opening, cancelled) = stream.open(now);
-        let watch = Watch {
-            cluster: Arc::clone(&self.cluster),
-            resource,
-            query,
-            position: stream.position.clone(),
-            silence: self.silence,
-            stream: number,
-            opening,
-            cancelled,
-            notify,
-        };
-        if let Err(error) = watch.start() {
-            log::error!("{}: no thread for a watch: {error}; tried again at the next poll", self.name);
-            stream.state = State::Idle;
         }
     }
 }
@@ -268,7 +251,7 @@ impl Source for SecretsSource {
     fn poll(&mut self) -> Result<(), PollError> {
         // Those that have come to be chosen are listed with all others.
         self.read_namespaces()?;
-        let all_failed = self.list_places(|_, _| true)?;
+        let all_failed = self.list_streams(|_| true)?;
         self.awaits_poll = false;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -279,8 +262,7 @@ impl Source for SecretsSource {
         if self.namespaces.as_ref().is_some_and(|namespaces| wants_list(&namespaces.stream)) {
             joined = self.read_namespaces()?;
         }
-        let scopes: Vec<usize> = self.streams.iter().filter(|s| wants_list(s)).map(|stream| stream.scope).collect();
-        let all_failed = self.list_places(|at, _| scopes.contains(&at))?;
+        let all_failed = self.list_streams(wants_list)?;
         self.list_joined(&joined)?;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -290,28 +272,22 @@ impl Source for SecretsSource {
     }
 
     fn scopes(&self) -> Vec<ScopeStatus> {
-        let status = |scope: &Scope| {
-            let up = scope.failure.is_none();
-            scope.namespace.as_ref().map(|name| ScopeStatus { name: Arc::clone(name), up })
-        };
-        self.scopes.iter().filter(|scope| scope.named.is_none()).filter_map(status).collect()
+        self.scope_statuses()
     }
 
     fn faults(&self) -> Vec<Fault> {
-        let fault = |scope: &Scope| {
-            let error = PollError::from(scope.failure.clone()?);
-            Some(Fault { error, is_shown: scope.named.is_some() })
-        };
-        let of_namespaces = self.namespaces.iter().flat_map(|namespaces| &namespaces.failures);
-        let of_namespaces = of_namespaces.map(|error| Fault { error: error.clone().into(), is_shown: false });
-        self.scopes.iter().filter_map(fault).chain(of_namespaces).collect()
+        self.part_faults()
+    }
+
+    fn take_errors(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.errors)
     }
 
     fn mend(&mut self) -> Result<(), PollError> {
         if self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.failures.is_empty()) {
             self.read_namespaces()?;
         }
-        self.list_places(|_, scope| scope.failure.is_some())?;
+        self.list_streams(|stream| stream.list_failure.is_some())?;
         Ok(())
     }
 
@@ -322,7 +298,6 @@ impl Source for SecretsSource {
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let StreamEvent { stream: number, opening, what } = event;
-        let watches = self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some());
         let Some(stream) = self.stream_mut(number).filter(|stream| stream.opening == opening) else {
             return Followed::Nothing;
         };
@@ -333,6 +308,7 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
+                stream.was_open = true;
                 let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
                 let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
                 if let Some(stream) = self.stream_mut(number).filter(|_| !named) {
@@ -343,7 +319,11 @@ impl Source for SecretsSource {
                 if named && from_any { self.get_again(number) } else { Followed::Nothing }
             }
             StreamNews::Ended => {
-                stream.pause(Instant::now(), watches);
+                self.ended_too_soon(number, Reason::CutOff, "a watch that was accepted ends at once");
+                let watches = self.watches();
+                if let Some(stream) = self.stream_mut(number) {
+                    stream.pause(Instant::now(), watches);
+                }
                 Followed::Nothing
             }
             StreamNews::Line(line) if number == NAMESPACES => self.namespace_line(&line),
@@ -368,7 +348,11 @@ impl Source for SecretsSource {
         let mut opening = self.streams.iter().chain(of_namespaces).any(|stream| stream.state == State::Opening);
         let mut next: Option<Instant> = None;
         for number in (0..self.streams.len()).chain([NAMESPACES]) {
-            let Some(State::Paused { until }) = self.stream_mut(number).map(|stream| stream.state) else { continue };
+            let Some(State::Paused { until } | State::Denied { again: Some(until) }) =
+                self.stream_mut(number).map(|stream| stream.state)
+            else {
+                continue;
+            };
             // One tries whether the server is there; the others follow when it was accepted.
             if until <= now && (trusted || !opening) {
                 opening = true;
@@ -378,8 +362,9 @@ impl Source for SecretsSource {
             }
         }
         let (relist, looked_at) = self.look_after_emptied(now);
-        let next = next.into_iter().chain(looked_at).min();
-        Tended { next, changed: false, relist }
+        let (changed, recovers) = self.look_after_recovered(now);
+        let next = next.into_iter().chain(looked_at).chain(recovers).min();
+        Tended { next, changed, relist }
     }
 }
 

@@ -215,7 +215,7 @@ impl Followed {
             }
             versions.push(version);
         }
-        self.source.holdings.replace(listed, |_| false);
+        self.source.holdings.replace(listed, |_| 0);
         for (number, version) in versions.into_iter().enumerate() {
             let stream = &mut self.source.streams[number];
             stream.start_from(version.to_string(), true);

@@ -16,7 +16,7 @@ fn everything_fails_and_nothing_is_asked_in_a_tight_loop() {
                 scene.watches(move |_, _| answer());
                 let begun = Instant::now();
                 scene.close_watches();
-                scene.server().cut_connections();
+                scene.cut_connections();
                 std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
                 let count = within(&scene.server().requests(), begun, WINDOW);
                 assert!((2..=7).contains(&count), "{count} requests in 7 s");
@@ -67,7 +67,10 @@ fn ends_at_once(selectors: &[&str], end: fn(Vec<u8>) -> Answer) {
         }
     }
     let metrics = exporter.wait_for_metrics("every change", |metrics| shown(metrics).len() > watches.len());
-    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, 0.0), "{}", exporter.log());
+    // From the third time on, each is counted.
+    assert!(errors(&metrics, "cut_off") >= 1.0 && errors(&metrics, "cut_off") < watches.len() as f64);
+    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, errors(&metrics, "cut_off")), "{}", exporter.log());
+    assert_eq!(exporter.log_lines("[WARN] kubernetes").len(), 1, "told once:\n{}", exporter.log());
 }
 
 /// Each watch is answered so, while the lists are good.
@@ -132,6 +135,11 @@ fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
     assert_eq!(exporter.log_lines("[ERROR]").len(), usize::from(failed), "told once:\n{}", exporter.log());
     assert_eq!(up(&during), f64::from(u8::from(!failed)), "it tells whether a watch is failing");
     assert_eq!(errors(&during, ""), errors(&during, refusal.reason.unwrap_or("gone")));
+    if !failed {
+        // It works by one list after the other: that is said, and counted from the third time on.
+        assert!(errors(&during, "gone") >= 1.0, "{}", exporter.log());
+        assert_eq!(exporter.log_lines("too old at once").len(), 1, "told once:\n{}", exporter.log());
+    }
 
     // With more of them the next retry is far away.
     let [_] = selectors else { return };
