@@ -19,6 +19,7 @@ use crate::observation::SecretObservation;
 use crate::snapshot::ScopeStatus;
 use secrets::StreamEvent;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -56,9 +57,14 @@ pub trait Source: Send {
         self.poll()
     }
 
-    /// How many requests a poll makes, and the watches that start from it: the poller is the more patient for it.
-    fn requests_a_poll(&self) -> u32 {
-        1
+    /// How many requests it has made in all: while it fails, the poller is the more patient for them.
+    fn requests(&self) -> u32 {
+        0
+    }
+
+    /// Whether no watch has failed since all of them were open.
+    fn watches_work(&self) -> bool {
+        true
     }
 
     /// The parts that are read by themselves and shown by name: whether each of them worked at its last try.
@@ -105,6 +111,14 @@ pub trait Source: Send {
         let _ = now;
         Tended::default()
     }
+}
+
+/// A wait that is up to a fifth longer, at random: replicas, shards and watches shall not call in step.
+#[must_use]
+pub fn spread(wait: Duration) -> Duration {
+    // The standard library's only source of randomness; it need not be good.
+    let random = RandomState::new().hash_one(0) % 1000;
+    wait.mul_f64(1.0 + 0.2 * random as f64 / 1000.0)
 }
 
 /// What came of tending to a source.

@@ -4,7 +4,7 @@ use super::SecretsSource;
 use super::named::ANY_MOMENT;
 use super::namespaces::NAMESPACES;
 use super::scope::{is_answer, is_refusal};
-use super::stream::{SHORT_LIVES, State, Stream};
+use super::stream::{PROVEN, SHORT_LIVES, State, Stream};
 use super::watching::Watch;
 use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
@@ -44,6 +44,49 @@ impl SecretsSource {
         if let Err(error) = watch.start() {
             log::error!("{}: no thread for a watch: {error}; tried again at the next poll", self.name);
             stream.state = State::Idle;
+        }
+    }
+
+    /// Opens the watches whose time has come; when there is another one, and whether all lists are wanted before that.
+    pub(super) fn open_what_waits(&mut self, now: Instant) -> (Option<Instant>, bool) {
+        let mut opening = self.all_streams().any(|stream| stream.state == State::Opening);
+        let mut trusted = self.trusted_until.is_some_and(|until| now < until);
+        let mut next: Option<Instant> = None;
+        if self.failed_at.is_some() {
+            // Of those that were answered since then, be they open or at their end already, the last.
+            let answered = |stream: &&Stream| stream.state != State::Opening && Some(stream.opened) > self.failed_at;
+            let trial = self.all_streams().filter(answered).map(|stream| stream.opened + PROVEN).max();
+            next = trial.filter(|end| *end > now);
+            opening |= next.is_some();
+            trusted = trial.is_some() && next.is_none();
+        }
+        let wants_lists = trusted && self.listed_at < self.failed_at;
+        for number in (0..self.streams.len()).chain([NAMESPACES]) {
+            let Some(State::Paused { until } | State::Denied { again: Some(until) }) =
+                self.stream_mut(number).map(|stream| stream.state)
+            else {
+                continue;
+            };
+            // One tries whether the server is there; the others follow when it was accepted.
+            if until <= now && !wants_lists && (trusted || !opening) {
+                opening = true;
+                self.open(number, now);
+            } else if until > now {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        if trusted && !wants_lists && !opening {
+            self.failed_at = None;
+        }
+        (next, wants_lists)
+    }
+
+    /// The watch of a stream has failed: whoever is told decides when it is tried again, from where it was.
+    pub(super) fn try_later(&mut self, number: usize) {
+        let now = Instant::now();
+        self.failed_at = Some(now);
+        if let Some(stream) = self.stream_mut(number) {
+            stream.state = State::Paused { until: now };
         }
     }
 
@@ -180,7 +223,7 @@ impl SecretsSource {
             self.errors.push(error.reason().as_str());
             return Followed::Changed;
         }
-        stream.state = State::Idle;
+        self.try_later(number);
         Followed::Failed(PollError::from(error.clone()))
     }
 
@@ -221,7 +264,8 @@ impl SecretsSource {
                 return Followed::Nothing;
             }
             stream.state = State::Idle;
-            stream.wants_list = true;
+            // After a failure everything is listed, and a server that was restarted knows no version of before: its cache will do.
+            stream.wants_list = self.failed_at.is_none();
         }
         Followed::Relist
     }

@@ -46,9 +46,7 @@ impl SecretsSource {
         self.errors.extend(failures.iter().map(|error| error.reason().as_str()));
         namespaces.failures = failures;
         let changes = found.map(|found| namespaces.replace(found)).unwrap_or_default();
-        if matches!(namespaces.stream.state, State::Idle | State::Denied { .. } | State::Paused { .. })
-            && namespaces.failures.is_empty()
-        {
+        if matches!(namespaces.stream.state, State::Idle | State::Denied { .. }) && namespaces.failures.is_empty() {
             self.open(NAMESPACES, Instant::now());
         }
         self.apply(&changes);
@@ -214,6 +212,7 @@ impl SecretsSource {
             stream.wants_list = stream.from_cache;
             return if stream.wants_list { Followed::Relist } else { Followed::Nothing };
         }
+        self.try_later(NAMESPACES);
         Followed::Failed(PollError::from(error.clone()))
     }
 

@@ -16,9 +16,11 @@
 //! | `holdings` | what is held, and by which selectors |
 //!
 //! A Secret that did not change since the last list is carried over by its resource version, its values unread. A watch
-//! that ends is opened again from where it was. If it cannot be opened, the source has failed: the next poll, which lists,
-//! starts everything anew. So there is one way to recover, and while the server is away one request at a time. A namespace
-//! that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is too old is listed alone.
+//! that ends is opened again from where it was. If it cannot be opened, the source has failed. Then one watch tries whether the
+//! server is back; when it has gone on for a moment, the lists are read anew and the other watches opened. A poll that failed
+//! begins with the list that did. So while the server is away there is one request at a time, and when it is back one way to
+//! recover. A namespace that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is
+//! too old is listed alone.
 
 mod following;
 mod following_namespaces;
@@ -81,6 +83,12 @@ pub struct SecretsSource {
     /// The list of a namespace that came to be chosen has failed: the next poll lists everything.
     awaits_poll: bool,
     trusted_until: Option<Instant>,
+    /// When a watch failed last, until all are open again.
+    failed_at: Option<Instant>,
+    /// When lists were read last.
+    listed_at: Option<Instant>,
+    /// The list that is read first: the last one, if something kept it from us that is not its own.
+    begin_with: Option<usize>,
     /// When lists were read last, one failed as the other.
     in_doubt: bool,
     /// The reasons of failures of parts that nobody has asked for yet.
@@ -116,6 +124,9 @@ impl SecretsSource {
             namespaces: None,
             awaits_poll: false,
             trusted_until: None,
+            failed_at: None,
+            listed_at: None,
+            begin_with: None,
             in_doubt: false,
             errors: Vec::new(),
             seen: Arc::default(),
@@ -237,6 +248,11 @@ impl SecretsSource {
             _ => self.streams.get_mut(number),
         }
     }
+
+    /// All streams, with that of namespaces.
+    fn all_streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().chain(self.namespaces.as_ref().map(|namespaces| &namespaces.stream))
+    }
 }
 
 impl Source for SecretsSource {
@@ -291,9 +307,12 @@ impl Source for SecretsSource {
         Ok(())
     }
 
-    fn requests_a_poll(&self) -> u32 {
-        let of_namespaces = self.namespaces.as_ref().map_or(0, Namespaces::requests_a_poll);
-        u32::try_from(self.streams.len() * 2 + of_namespaces).unwrap_or(u32::MAX)
+    fn requests(&self) -> u32 {
+        self.cluster.requests()
+    }
+
+    fn watches_work(&self) -> bool {
+        self.failed_at.is_none()
     }
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
@@ -309,6 +328,7 @@ impl Source for SecretsSource {
             StreamNews::Opened => {
                 stream.state = State::Open;
                 stream.was_open = true;
+                stream.opened = Instant::now();
                 let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
                 let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
                 if let Some(stream) = self.stream_mut(number).filter(|_| !named) {
@@ -343,28 +363,11 @@ impl Source for SecretsSource {
     }
 
     fn tend(&mut self, now: Instant) -> Tended {
-        let trusted = self.trusted_until.is_some_and(|until| now < until);
-        let of_namespaces = self.namespaces.as_ref().map(|namespaces| &namespaces.stream);
-        let mut opening = self.streams.iter().chain(of_namespaces).any(|stream| stream.state == State::Opening);
-        let mut next: Option<Instant> = None;
-        for number in (0..self.streams.len()).chain([NAMESPACES]) {
-            let Some(State::Paused { until } | State::Denied { again: Some(until) }) =
-                self.stream_mut(number).map(|stream| stream.state)
-            else {
-                continue;
-            };
-            // One tries whether the server is there; the others follow when it was accepted.
-            if until <= now && (trusted || !opening) {
-                opening = true;
-                self.open(number, now);
-            } else if until > now {
-                next = Some(next.map_or(until, |next| next.min(until)));
-            }
-        }
+        let (next, wants_lists) = self.open_what_waits(now);
         let (relist, looked_at) = self.look_after_emptied(now);
         let (changed, recovers) = self.look_after_recovered(now);
         let next = next.into_iter().chain(looked_at).chain(recovers).min();
-        Tended { next, changed, relist }
+        Tended { next, changed, relist: relist || wants_lists }
     }
 }
 

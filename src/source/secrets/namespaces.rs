@@ -101,11 +101,6 @@ impl Namespaces {
         Query::path(&["api", "v1", "namespaces"]).with_some("labelSelector", &self.sent_selector)
     }
 
-    /// How many requests a poll makes for them, and the watch that follows.
-    pub(super) fn requests_a_poll(&self) -> usize {
-        self.names.as_ref().map_or(2, Vec::len)
-    }
-
     /// Whether Secrets of this namespace are looked at.
     pub(super) fn is_chosen(&self, name: &str) -> bool {
         self.selector.is_none() || self.known.get(name).is_some_and(|known| known.is_chosen)

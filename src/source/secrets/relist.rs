@@ -61,6 +61,7 @@ impl SecretsSource {
         });
 
         let now = Instant::now();
+        self.listed_at = Some(now);
         for (number, from) in listed {
             let Some(stream) = self.streams.get_mut(number) else { continue };
             match from {
@@ -75,8 +76,8 @@ impl SecretsSource {
             let Some(stream) = self.streams.get(number) else { continue };
             match stream.state {
                 // The server has just answered: a denied watch is asked for again too, rights come and go.
-                State::Idle | State::Denied { .. } | State::Paused { .. } => self.open(number, now),
-                State::Opening | State::Open | State::Polled => {}
+                State::Idle | State::Denied { .. } => self.open(number, now),
+                State::Opening | State::Open | State::Paused { .. } | State::Polled => {}
             }
         }
         Ok(self.keep_in_mind(&asked, failures))
@@ -91,7 +92,7 @@ impl SecretsSource {
         // Something can be read of this server: then what fails, fails alone. What failed at its last try comes last.
         let mut comes = (0..self.streams.len()).any(|number| !asked.contains(&number) && !failed_before(number));
         let mut order = asked.to_vec();
-        order.sort_by_key(|number| failed_before(*number));
+        order.sort_by_key(|number| (Some(*number) != self.begin_with, failed_before(*number)));
         for number in order {
             // What is closed to one selector is closed to the others.
             let closed = |(other, error): &&(usize, RequestError)| {
@@ -105,7 +106,11 @@ impl SecretsSource {
                     lists.secrets.truncate(before);
                     lists.failures.push((number, error));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // While that goes on, it is the only request.
+                    self.begin_with = Some(number);
+                    return Err(error);
+                }
             }
             let mut doubts = lists.failures.iter().filter(|(_, error)| !is_refusal(error));
             let most = if self.in_doubt { 1 } else { DOUBTS.min(asked.len()) };
@@ -116,7 +121,7 @@ impl SecretsSource {
                 return Err(error);
             }
         }
-        self.in_doubt = false;
+        (self.in_doubt, self.begin_with) = (false, None);
         Ok(lists)
     }
 

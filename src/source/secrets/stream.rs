@@ -1,6 +1,7 @@
 //! One selector in one place: from its list on, followed by a watch.
 
 use crate::kubernetes::RequestError;
+use crate::source::spread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_secs(10);
 
 /// The first pause before a watch is opened again, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A watch that has been open for so long works, and so does the server.
-const PROVEN: Duration = Duration::from_secs(3);
+pub(super) const PROVEN: Duration = Duration::from_millis(1500);
 
 /// So many of those in a row are no accident.
 pub(super) const SHORT_LIVES: u32 = 3;
@@ -71,7 +73,8 @@ pub(super) struct Stream {
     pub(super) watch_failure: Option<RequestError>,
     /// It could be watched once.
     pub(super) was_open: bool,
-    opened: Instant,
+    /// When it was opened last, or that was accepted.
+    pub(super) opened: Instant,
     /// Watches in a row that ended too soon.
     pub(super) short_lives: u32,
 }
@@ -147,10 +150,10 @@ impl Stream {
         self.short_lives = if short { self.short_lives.saturating_add(1) } else { 0 };
     }
 
-    /// A watch has [ended](Self::ended): it is paused, for longer each time that it lived for a moment only. All `watches` of
-    /// the source together then open less than one a second.
+    /// A watch has [ended](Self::ended): it is opened again at once, or later and later each time that it lived for a moment only.
+    /// All `watches` of the source together then open less than one a second.
     pub(super) fn pause(&mut self, now: Instant, watches: usize) {
-        self.state = State::Paused { until: now + self.wait(PAUSES.1, watches) };
+        self.state = State::Paused { until: now + self.wait(LONGEST_PAUSE, watches) };
     }
 
     /// The server does not let us watch. What it allowed before is asked for again.
@@ -160,8 +163,11 @@ impl Stream {
     }
 
     fn wait(&self, longest: Duration, watches: usize) -> Duration {
-        let doublings = self.short_lives.saturating_sub(1).min(10);
-        let wait = PAUSES.0.saturating_mul(1 << doublings).min(longest);
+        if self.short_lives == 0 {
+            return Duration::ZERO;
+        }
+        let doublings = (self.short_lives - 1).min(10);
+        let wait = spread(FIRST_PAUSE.saturating_mul(1 << doublings)).min(longest);
         let together = Duration::from_secs(watches.try_into().unwrap_or(u64::MAX));
         if doublings > 0 { wait.max(together) } else { wait }
     }
@@ -188,13 +194,15 @@ mod tests {
             stream.ended(ended);
             stream.pause(ended, watches);
             let State::Paused { until } = stream.state else { panic!("{:?}", stream.state) };
-            until.duration_since(ended).as_secs()
+            until.duration_since(ended).as_secs_f64()
         };
-        assert_eq!(
-            [pause(0, 0, 1), pause(1, 1, 1), pause(2, 9, 1), pause(3, 0, 1), pause(4, 0, 1), pause(5, 0, 1)],
-            [1, 2, 4, 8, 10, 10]
-        );
-        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32), pause(4000, 0, 32), pause(4001, 0, 32)], [32, 1, 1, 32]);
+        for (opened, lived, least) in [(0, 0, 1.0), (1, 1, 2.0), (2, 9, 4.0), (3, 0, 8.0), (4, 0, 10.0), (5, 0, 10.0)] {
+            let paused = pause(opened, lived, 1);
+            assert!((least..=10.0_f64.min(least * 1.2)).contains(&paused), "{paused} after {opened}");
+        }
+        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32)], [32.0, 0.0]);
+        assert!(pause(4000, 0, 32) < 2.0);
+        assert_eq!(pause(4001, 0, 32), 32.0);
     }
 
     #[test]

@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// So soon after the server's return the source has to work again.
+const RECOVERY: Duration = Duration::from_secs(15);
+
 /// A Secret whose token expires at its resource version, so that every state of it shows.
 fn secret(name: &str, version: i64) -> Value {
     let jwt = token::hs256(&json!({"exp": version, "sub": name}));

@@ -150,7 +150,7 @@ fn a_watch_that_fails_alone_is_tried_again_and_lists_nothing() {
     let exporter = scene.exporter("namespaces: [bad, good]\n");
     scene.await_watches(2);
     // That of the other one has to be open for a while before it shows that the server works.
-    std::thread::sleep(Duration::from_millis(3500));
+    std::thread::sleep(Duration::from_millis(2000));
     scene.watches(|request, open| match namespace(request).as_str() {
         "bad" => Answer::status_object(500, "InternalError"),
         _ => open.answer(request),
