@@ -2,15 +2,12 @@
 
 use super::SecretsSource;
 use super::named::ANY_MOMENT;
-use super::namespaces::NAMESPACES;
 use super::scope::{is_answer, is_refusal};
-use super::stream::{PROVEN, SHORT_LIVES, State, Stream};
-use super::watching::Watch;
+use super::stream::{SHORT_LIVES, State, Stream};
 use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Reason, RequestError};
 use crate::source::{Followed, PollError};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A namespace that goes takes its Secrets and Roles with it, within seconds, and an open watch says nothing of that. One whose
@@ -18,78 +15,6 @@ use std::time::{Duration, Instant};
 const EMPTIED_FOR: Duration = Duration::from_secs(10);
 
 impl SecretsSource {
-    /// Opens the watch of a stream, from where the stream is.
-    pub(super) fn open(&mut self, number: usize, now: Instant) {
-        let Some(notify) = self.notify.clone() else { return };
-        let (resource, query, stream) = match &mut self.namespaces {
-            Some(namespaces) if number == NAMESPACES => ("namespaces", namespaces.query(), &mut namespaces.stream),
-            _ => {
-                let Some(stream) = self.streams.get_mut(number) else { return };
-                let Some(scope) = self.scopes.get(stream.scope) else { return };
-                ("secrets", scope.query(&stream.selector), stream)
-            }
-        };
-        let (opening, cancelled) = stream.open(now);
-        let watch = Watch {
-            cluster: Arc::clone(&self.cluster),
-            resource,
-            query,
-            position: stream.position.clone(),
-            silence: self.silence,
-            stream: number,
-            opening,
-            cancelled,
-            notify,
-        };
-        if let Err(error) = watch.start() {
-            log::error!("{}: no thread for a watch: {error}; tried again at the next poll", self.name);
-            stream.state = State::Idle;
-        }
-    }
-
-    /// Opens the watches whose time has come; when there is another one, and whether all lists are wanted before that.
-    pub(super) fn open_what_waits(&mut self, now: Instant) -> (Option<Instant>, bool) {
-        let mut opening = self.all_streams().any(|stream| stream.state == State::Opening);
-        let mut trusted = self.trusted_until.is_some_and(|until| now < until);
-        let mut next: Option<Instant> = None;
-        if self.failed_at.is_some() {
-            // Of those that were answered since then, be they open or at their end already, the last.
-            let answered = |stream: &&Stream| stream.state != State::Opening && Some(stream.opened) > self.failed_at;
-            let trial = self.all_streams().filter(answered).map(|stream| stream.opened + PROVEN).max();
-            next = trial.filter(|end| *end > now);
-            opening |= next.is_some();
-            trusted = trial.is_some() && next.is_none();
-        }
-        let wants_lists = trusted && self.listed_at < self.failed_at;
-        for number in (0..self.streams.len()).chain([NAMESPACES]) {
-            let Some(State::Paused { until } | State::Denied { again: Some(until) }) =
-                self.stream_mut(number).map(|stream| stream.state)
-            else {
-                continue;
-            };
-            // One tries whether the server is there; the others follow when it was accepted.
-            if until <= now && !wants_lists && (trusted || !opening) {
-                opening = true;
-                self.open(number, now);
-            } else if until > now {
-                next = Some(next.map_or(until, |next| next.min(until)));
-            }
-        }
-        if trusted && !wants_lists && !opening {
-            self.failed_at = None;
-        }
-        (next, wants_lists)
-    }
-
-    /// The watch of a stream has failed: whoever is told decides when it is tried again, from where it was.
-    pub(super) fn try_later(&mut self, number: usize) {
-        let now = Instant::now();
-        self.failed_at = Some(now);
-        if let Some(stream) = self.stream_mut(number) {
-            stream.state = State::Paused { until: now };
-        }
-    }
-
     /// Whether a namespace has to be listed that may be gone, and when that is to be asked again.
     pub(super) fn look_after_emptied(&mut self, now: Instant) -> (bool, Option<Instant>) {
         let (mut relist, mut next) = (false, None);

@@ -8,7 +8,8 @@
 //! | `parts` | which of them have failed, and what is told of that |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
-//! | `following` | how a watch is opened, and what becomes of what it says |
+//! | `following` | what becomes of what a watch says |
+//! | `opening` | when the watch of a stream is opened, and which one is the first |
 //! | `stream` | where one selector in one place stands between the two |
 //! | `namespaces` | what is known of namespaces, if anything is asked of them |
 //! | `following_namespaces` | how they are read and followed, and what becomes of their Secrets |
@@ -30,6 +31,7 @@ mod listing;
 mod model_tests;
 mod named;
 mod namespaces;
+mod opening;
 mod parts;
 mod relist;
 mod scope;
@@ -51,6 +53,7 @@ use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
 use named::ANY_MOMENT;
 use namespaces::{NAMESPACES, Namespaces};
+use opening::TRUST;
 use scope::Scope;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,9 +62,6 @@ use stream::{State, Stream};
 
 /// Each watch costs a thread and a connection, here and at the API server. Streams beyond so many are polled.
 pub const MOST_WATCHES: usize = 32;
-
-/// After one watch could be opened, the others that wait are opened without waiting for each other.
-const TRUST: Duration = Duration::from_secs(1);
 
 /// What is read of a cluster.
 pub struct SecretsSource {
@@ -248,11 +248,6 @@ impl SecretsSource {
             _ => self.streams.get_mut(number),
         }
     }
-
-    /// All streams, with that of namespaces.
-    fn all_streams(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().chain(self.namespaces.as_ref().map(|namespaces| &namespaces.stream))
-    }
 }
 
 impl Source for SecretsSource {
@@ -363,7 +358,7 @@ impl Source for SecretsSource {
     }
 
     fn tend(&mut self, now: Instant) -> Tended {
-        let (next, wants_lists) = self.open_what_waits(now);
+        let (next, wants_lists) = self.open_paused(now);
         let (relist, looked_at) = self.look_after_emptied(now);
         let (changed, recovers) = self.look_after_recovered(now);
         let next = next.into_iter().chain(looked_at).chain(recovers).min();
