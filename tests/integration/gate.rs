@@ -188,7 +188,7 @@ fn readers_that_never_read_do_not_keep_a_scrape_waiting() {
     assert!(begun.elapsed() < SOON || cfg!(debug_assertions), "{:?}", begun.elapsed());
     assert!(metrics.len().abs_diff(whole) < 1 << 20 && metrics.contains("subject-19999"), "{}", metrics.len());
     assert_no_more_threads(&mut exporter, threads_before);
-    // Six answers on their way: a piece of text each. What waits in the queue costs its descriptor.
+    // Twelve answers on their way: a piece of text each. What waits in the queue costs its descriptor.
     let memory = exporter.resident_bytes().saturating_sub(memory_before);
     assert!(memory < 6 << 20, "{memory} bytes more than before");
     let told = exporter.log_lines("clients were cut off");

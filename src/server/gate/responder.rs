@@ -3,7 +3,8 @@
 use super::head::Admitted;
 use super::private::{Private, TICKET_NAME, wait_for_answer};
 use super::reply::{Client, Reply};
-use super::{MOST_ANSWER_TIME, MOST_QUEUED, MOST_SILENCE, RESPONDERS, STALLED};
+use super::waiting::most_descriptor;
+use super::{FEW_DESCRIPTORS, FEW_RESPONDERS, MOST_ANSWER_TIME, MOST_QUEUED, MOST_SILENCE, RESPONDERS, STALLED};
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::net::TcpStream;
@@ -36,8 +37,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Starts the threads.
 pub(super) fn start(private: Private) -> io::Result<(Arc<Jobs>, Responders)> {
     let jobs = Arc::new(Jobs { queue: Mutex::default(), more: Condvar::new() });
-    let mut slots = Vec::with_capacity(RESPONDERS);
-    for (number, connection) in private.connect(RESPONDERS)?.into_iter().enumerate() {
+    let count = if most_descriptor() < FEW_DESCRIPTORS { FEW_RESPONDERS } else { RESPONDERS };
+    let mut slots = Vec::with_capacity(count);
+    for (number, connection) in private.connect(count)?.into_iter().enumerate() {
         let slot = Slot::default();
         slots.push(Arc::clone(&slot));
         let (jobs, private) = (Arc::clone(&jobs), private.clone());

@@ -210,7 +210,7 @@ impl Waiting {
 }
 
 /// An eighth of the descriptors that the process may have, 64 at most, is not for connections.
-fn most_descriptor() -> RawFd {
+pub(super) fn most_descriptor() -> RawFd {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a limit to be written to, which lives through the call.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
