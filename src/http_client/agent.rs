@@ -161,11 +161,20 @@ impl Agent {
     /// # Errors
     /// Why there is no answer.
     pub fn send(&self, request: &Request<'_>) -> Result<Response, HttpError> {
+        self.send_telling(request, &|| ())
+    }
+
+    /// The same; `again` is told before a request is sent once more.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub fn send_telling(&self, request: &Request<'_>, again: &dyn Fn()) -> Result<Response, HttpError> {
         let before = self.connections_made.load(Ordering::SeqCst);
         match self.send_once(request) {
             Err(HttpError::CutOff)
                 if request.method == Method::Get && self.connections_made.load(Ordering::SeqCst) == before =>
             {
+                again();
                 self.send_once(request)
             }
             result => result,

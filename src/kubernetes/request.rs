@@ -214,7 +214,8 @@ impl Cluster {
             headers.push(("Content-Type", content_type));
         }
         headers.extend(self.access.impersonation.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let result = agent.send(&Request {
+        let again = || (self.on_request)(request.verb, request.resource, "error");
+        let message = Request {
             method: match request.verb {
                 Verb::List | Verb::Watch | Verb::Get => Method::Get,
                 Verb::Create => Method::Post,
@@ -226,8 +227,8 @@ impl Cluster {
             body: request.body.map(|(_, body)| body),
             deadline: request.deadline,
             per_read: request.per_read,
-        });
-        match result {
+        };
+        match agent.send_telling(&message, &again) {
             Ok(response) => {
                 (self.on_request)(request.verb, request.resource, &response.status.to_string());
                 Ok(response)

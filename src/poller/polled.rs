@@ -94,7 +94,13 @@ impl Polled {
     /// Reads all of it.
     pub(super) fn poll(&mut self, interval: Duration, own: &Tally) {
         self.due = Instant::now() + interval;
-        self.read(|source| source.poll(), interval, own);
+        if !self.read(|source| source.poll(), interval, own) {
+            return;
+        }
+        self.status.last_success = Some(UnixSeconds::now());
+        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
+            own.count_source_error(&self.status.name, error.reason.as_str());
+        }
     }
 
     /// Reads what its watches have asked for; the next poll is when it was. After a failure that is everything.
@@ -105,7 +111,13 @@ impl Polled {
         self.read(|source| source.relist(), interval, own);
     }
 
-    fn read(&mut self, read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>, interval: Duration, own: &Tally) {
+    /// Whether it could be read.
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>,
+        interval: Duration,
+        own: &Tally,
+    ) -> bool {
         let begun = Instant::now();
         self.begun = Some(begun);
         self.requests_before = self.source.requests();
@@ -116,24 +128,23 @@ impl Polled {
         if self.source.is_stopped() || own.is_over() {
             // Its place is taken already, and it was broken off.
             self.due = Instant::now() + FIRST_RETRY;
-            return;
+            return false;
         }
         own.observe_poll(&name, took.as_secs_f64());
+        self.count_errors(own);
         self.status.tried = true;
         if let Err(error) = result {
-            return self.poll_failed(&error, interval, own);
+            self.poll_failed(&error, interval, own);
+            return false;
         }
         if self.source.watches_work() {
             self.recover();
         }
-        self.take_in_faults(interval, own);
-        self.status.last_success = Some(UnixSeconds::now());
-        self.show();
-        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
-            own.count_source_error(&name, error.reason.as_str());
-        }
+        self.mend_due = None;
+        self.show(interval);
         let SourceStatus { tokens, secrets, .. } = self.status;
         log::debug!(source = &*name, tokens, secrets; "{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+        true
     }
 
     fn recover(&mut self) {
@@ -143,8 +154,6 @@ impl Polled {
         }
         self.alike = 0;
         self.wait_until = None;
-        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        self.status.failure = None;
     }
 
     /// It has failed and not yet worked again.
@@ -163,37 +172,42 @@ impl Polled {
         match guarded(|| self.source.mend()).unwrap_or_else(Err) {
             _ if self.source.is_stopped() || own.is_over() => self.mend_due = None,
             Ok(()) => {
-                self.take_in_faults(interval, own);
-                self.show();
+                self.mend_due = None;
+                self.show(interval);
             }
             Err(error) => self.poll_failed(&error, interval, own),
+        }
+        self.count_errors(own);
+    }
+
+    /// Counts the failures of its parts.
+    fn count_errors(&mut self, own: &Tally) {
+        for reason in self.source.take_errors() {
+            own.count_source_error(&self.status.name, reason);
         }
     }
 
     /// The source as a whole works: which of its parts do not, and when they are tried again.
-    fn take_in_faults(&mut self, interval: Duration, own: &Tally) {
+    fn take_in_faults(&mut self, interval: Duration) {
         let faults = self.source.faults();
-        for fault in faults.iter().filter(|fault| !fault.is_shown) {
-            own.count_source_error(&self.status.name, fault.error.reason);
-        }
         let waits = faults.iter().map(|fault| {
             let backoff = backoff(self.part_failures, &fault.error, interval).max(seconds_for(faults.len()));
             after(fault.error.retry_after.unwrap_or_default()).max(Instant::now() + backoff)
         });
-        self.mend_due = waits.max();
-        self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
-        self.status.scopes = self.source.scopes().into();
-        if self.is_failing() {
-            // Its watches have not shown yet that they work.
-            return;
+        match waits.max() {
+            None => (self.mend_due, self.part_failures) = (None, 0),
+            Some(_) if self.mend_due.is_some() => {}
+            due => (self.mend_due, self.part_failures) = (due, self.part_failures.saturating_add(1)),
         }
-        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        let failure = faults.iter().find(|fault| !fault.is_shown);
-        self.status.failure = failure.map(|fault| fault.error.message.as_str().into());
+        // While it is failing, its watches have not shown yet that they work.
+        if !self.is_failing() {
+            judge(&mut self.status, &*self.source);
+        }
     }
 
-    /// Takes over what the source holds.
-    pub(super) fn show(&mut self) {
+    /// Takes over what the source holds, and what is wrong with it.
+    pub(super) fn show(&mut self, interval: Duration) {
+        self.take_in_faults(interval);
         let held = self.source.held().clone();
         log_changes(&self.status.name, &self.shown, &held);
         self.status.secrets = held.len();
@@ -226,6 +240,7 @@ impl Polled {
                 self.changed = true;
             }
         }
+        self.count_errors(own);
     }
 
     /// Something of it is to be read again, but not sooner than a failure allows. What is good to be listed and cannot be
@@ -316,6 +331,15 @@ impl Polled {
             "{name}: {again}{error}; next try in {retry_in} s{kept}");
         self.status.failure = Some(error.message.as_str().into());
     }
+}
+
+/// What a source says of its parts, while it works as a whole.
+pub(super) fn judge(status: &mut SourceStatus, source: &dyn Source) {
+    let faults = source.faults();
+    status.scopes = source.scopes().into();
+    status.up = faults.iter().all(|fault| fault.is_slight);
+    let failure = faults.iter().find(|fault| !fault.is_shown);
+    status.failure = failure.map(|fault| fault.error.message.as_str().into());
 }
 
 /// Requests that fail are at most one a second.

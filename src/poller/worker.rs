@@ -283,7 +283,7 @@ impl Worker {
 
     fn report_changes(&mut self) {
         if self.polled.changed {
-            self.polled.show();
+            self.polled.show(self.interval);
             self.report();
         }
     }

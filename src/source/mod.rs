@@ -77,6 +77,11 @@ pub trait Source: Send {
         Vec::new()
     }
 
+    /// The reasons of all failures of parts since this was asked last, to be counted: each try that failed is one.
+    fn take_errors(&mut self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// Tries just these parts again.
     ///
     /// # Errors
@@ -121,7 +126,7 @@ pub fn spread(wait: Duration) -> Duration {
 pub struct Tended {
     /// When there will be something to do again, if that is before the next poll.
     pub next: Option<Instant>,
-    /// The source holds something else than before.
+    /// As [`Followed::Changed`].
     pub changed: bool,
     /// As [`Followed::Relist`].
     pub relist: bool,
@@ -132,7 +137,7 @@ pub struct Tended {
 pub enum Followed {
     /// Nothing that shows.
     Nothing,
-    /// The source holds something else than before.
+    /// The source holds something else than before, or other parts of it have failed.
     Changed,
     /// A part of it has to be read again, soon: [`Source::relist`].
     Relist,
@@ -147,6 +152,8 @@ pub struct Fault {
     pub error: PollError,
     /// It stands among what the source holds, as the error of a Secret.
     pub is_shown: bool,
+    /// The source is up all the same.
+    pub is_slight: bool,
 }
 
 /// Why a poll failed.

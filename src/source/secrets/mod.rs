@@ -5,6 +5,7 @@
 //! | `scope` | the places that are read: the whole cluster, or single namespaces |
 //! | `named` | Secrets that are read by their names |
 //! | `relist` | the lists of all places, or of those that failed, put together |
+//! | `parts` | which of them have failed, and what is told of that |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
 //! | `following` | what becomes of what a watch says |
@@ -31,6 +32,7 @@ mod model_tests;
 mod named;
 mod namespaces;
 mod opening;
+mod parts;
 mod relist;
 mod scope;
 mod shard;
@@ -85,8 +87,12 @@ pub struct SecretsSource {
     failed_at: Option<Instant>,
     /// When lists were read last.
     listed_at: Option<Instant>,
-    /// The stream whose list is read first: the last one, if that failed.
-    begin_with: usize,
+    /// The list that is read first: the last one, if something kept it from us that is not its own.
+    begin_with: Option<usize>,
+    /// When lists were read last, one failed as the other.
+    in_doubt: bool,
+    /// The reasons of failures of parts that nobody has asked for yet.
+    errors: Vec<&'static str>,
     /// Objects that lists brought.
     seen: Arc<AtomicUsize>,
 }
@@ -120,7 +126,9 @@ impl SecretsSource {
             trusted_until: None,
             failed_at: None,
             listed_at: None,
-            begin_with: 0,
+            begin_with: None,
+            in_doubt: false,
+            errors: Vec::new(),
             seen: Arc::default(),
         };
         source.with_selection(selection)
@@ -229,6 +237,11 @@ impl SecretsSource {
         self.extra_labels(&Labels::default(), namespace)
     }
 
+    /// How many watches there may be together.
+    fn watches(&self) -> usize {
+        self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some())
+    }
+
     fn stream_mut(&mut self, number: usize) -> Option<&mut Stream> {
         match &mut self.namespaces {
             Some(namespaces) if number == NAMESPACES => Some(&mut namespaces.stream),
@@ -249,7 +262,7 @@ impl Source for SecretsSource {
     fn poll(&mut self) -> Result<(), PollError> {
         // Those that have come to be chosen are listed with all others.
         self.read_namespaces()?;
-        let all_failed = self.list_places(|_, _| true)?;
+        let all_failed = self.list_streams(|_| true)?;
         self.awaits_poll = false;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -260,8 +273,7 @@ impl Source for SecretsSource {
         if self.namespaces.as_ref().is_some_and(|namespaces| wants_list(&namespaces.stream)) {
             joined = self.read_namespaces()?;
         }
-        let scopes: Vec<usize> = self.streams.iter().filter(|s| wants_list(s)).map(|stream| stream.scope).collect();
-        let all_failed = self.list_places(|at, _| scopes.contains(&at))?;
+        let all_failed = self.list_streams(wants_list)?;
         self.list_joined(&joined)?;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -271,28 +283,22 @@ impl Source for SecretsSource {
     }
 
     fn scopes(&self) -> Vec<ScopeStatus> {
-        let status = |scope: &Scope| {
-            let up = scope.failure.is_none();
-            scope.namespace.as_ref().map(|name| ScopeStatus { name: Arc::clone(name), up })
-        };
-        self.scopes.iter().filter(|scope| scope.named.is_none()).filter_map(status).collect()
+        self.scope_statuses()
     }
 
     fn faults(&self) -> Vec<Fault> {
-        let fault = |scope: &Scope| {
-            let error = PollError::from(scope.failure.clone()?);
-            Some(Fault { error, is_shown: scope.named.is_some() })
-        };
-        let of_namespaces = self.namespaces.iter().flat_map(|namespaces| &namespaces.failures);
-        let of_namespaces = of_namespaces.map(|error| Fault { error: error.clone().into(), is_shown: false });
-        self.scopes.iter().filter_map(fault).chain(of_namespaces).collect()
+        self.part_faults()
+    }
+
+    fn take_errors(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.errors)
     }
 
     fn mend(&mut self) -> Result<(), PollError> {
         if self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.failures.is_empty()) {
             self.read_namespaces()?;
         }
-        self.list_places(|_, scope| scope.failure.is_some())?;
+        self.list_streams(|stream| stream.list_failure.is_some())?;
         Ok(())
     }
 
@@ -306,7 +312,6 @@ impl Source for SecretsSource {
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let StreamEvent { stream: number, opening, what } = event;
-        let watches = self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some());
         let Some(stream) = self.stream_mut(number).filter(|stream| stream.opening == opening) else {
             return Followed::Nothing;
         };
@@ -317,6 +322,7 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
+                stream.was_open = true;
                 stream.opened = Instant::now();
                 let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
                 let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
@@ -328,7 +334,11 @@ impl Source for SecretsSource {
                 if named && from_any { self.get_again(number) } else { Followed::Nothing }
             }
             StreamNews::Ended => {
-                stream.pause(Instant::now(), watches);
+                self.ended_too_soon(number, Reason::CutOff, "a watch that was accepted ends at once");
+                let watches = self.watches();
+                if let Some(stream) = self.stream_mut(number) {
+                    stream.pause(Instant::now(), watches);
+                }
                 Followed::Nothing
             }
             StreamNews::Line(line) if number == NAMESPACES => self.namespace_line(&line),
@@ -350,8 +360,9 @@ impl Source for SecretsSource {
     fn tend(&mut self, now: Instant) -> Tended {
         let (next, wants_lists) = self.open_paused(now);
         let (relist, looked_at) = self.look_after_emptied(now);
-        let next = next.into_iter().chain(looked_at).min();
-        Tended { next, changed: false, relist: relist || wants_lists }
+        let (changed, recovers) = self.look_after_recovered(now);
+        let next = next.into_iter().chain(looked_at).chain(recovers).min();
+        Tended { next, changed, relist: relist || wants_lists }
     }
 }
 

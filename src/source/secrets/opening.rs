@@ -2,16 +2,13 @@
 
 use super::SecretsSource;
 use super::namespaces::NAMESPACES;
-use super::stream::{State, Stream};
+use super::stream::{PROVEN, State, Stream};
 use super::watching::Watch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// After one watch could be opened, the others that wait are opened without waiting for each other.
 pub(super) const TRUST: Duration = Duration::from_secs(1);
-
-/// After a failure, a watch that has gone on for so long has shown that the server is back.
-const TRIAL: Duration = Duration::from_millis(1500);
 
 impl SecretsSource {
     /// The watch of a stream has failed: whoever is told decides when it is tried again, from where it was.
@@ -66,14 +63,18 @@ impl SecretsSource {
         if self.failed_at.is_some() {
             // Of those that were answered since then, be they open or at their end already, the last.
             let answered = |stream: &&Stream| stream.state != State::Opening && Some(stream.opened) > self.failed_at;
-            let trial = self.all_streams().filter(answered).map(|stream| stream.opened + TRIAL).max();
+            let trial = self.all_streams().filter(answered).map(|stream| stream.opened + PROVEN).max();
             next = trial.filter(|end| *end > now);
             opening |= next.is_some();
             trusted = trial.is_some() && next.is_none();
         }
         let wants_lists = trusted && self.listed_at < self.failed_at;
         for number in (0..self.streams.len()).chain([NAMESPACES]) {
-            let Some(State::Paused { until }) = self.stream_mut(number).map(|stream| stream.state) else { continue };
+            let Some(State::Paused { until } | State::Denied { again: Some(until) }) =
+                self.stream_mut(number).map(|stream| stream.state)
+            else {
+                continue;
+            };
             // One tries whether the server is there; the others follow when it was accepted.
             if until <= now && !wants_lists && (trusted || !opening) {
                 opening = true;

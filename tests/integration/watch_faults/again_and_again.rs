@@ -16,7 +16,7 @@ fn everything_fails_and_nothing_is_asked_in_a_tight_loop() {
                 scene.watches(move |_, _| answer());
                 let begun = Instant::now();
                 scene.close_watches();
-                scene.server().cut_connections();
+                scene.cut_connections();
                 std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
                 let count = within(&scene.server().requests(), begun, WINDOW);
                 assert!((2..=7).contains(&count), "{count} requests in 7 s");
@@ -30,20 +30,21 @@ fn everything_fails_and_nothing_is_asked_in_a_tight_loop() {
 /// The lists before it are good: they are not asked for again and again on its account.
 #[test]
 fn a_list_that_fails_behind_good_ones() {
-    let answers: [fn() -> Answer; 2] = [
-        || Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]),
-        || Answer::status_object(500, "InternalError"),
+    // The first one is of the server as a whole; with the other one, the good ones are shown.
+    let answers: [(fn() -> Answer, bool); 2] = [
+        (|| Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]), false),
+        (|| Answer::status_object(500, "InternalError"), true),
     ];
     std::thread::scope(|scope| {
-        for answer in answers {
+        for (answer, alone) in answers {
             for watch in [true, false] {
-                scope.spawn(move || fails_behind(answer, watch));
+                scope.spawn(move || fails_behind(answer, alone, watch));
             }
         }
     });
 }
 
-fn fails_behind(answer: fn() -> Answer, watch: bool) {
+fn fails_behind(answer: fn() -> Answer, alone: bool, watch: bool) {
     const WINDOW: Duration = Duration::from_secs(8);
     let scene = Scene::new();
     scene.lists(move |request, _| match request.query("labelSelector").as_deref() {
@@ -56,7 +57,10 @@ fn fails_behind(answer: fn() -> Answer, watch: bool) {
     std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
     let count = within(&scene.server().requests(), begun, WINDOW);
     assert!((7..=8 + selectors.len()).contains(&count), "{count} requests in 8 s");
-    assert_eq!((up(&exporter.metrics()), shown(&exporter.metrics())), (0.0, state(&[])));
+    assert_eq!(
+        (up(&exporter.metrics()), shown(&exporter.metrics())),
+        (0.0, state(if alone { &[("a", 5)] } else { &[] }))
+    );
     scene.lists(|_, _| list(10, &[("a", 5)]));
     let back = Instant::now();
     exporter.wait_for_metrics("up", |metrics| up(metrics) == 1.0 && shown(metrics) == state(&[("a", 5)]));
@@ -124,7 +128,10 @@ fn ends_at_once(selectors: &[&str], end: fn(Vec<u8>) -> Answer) {
         }
     }
     let metrics = exporter.wait_for_metrics("every change", |metrics| shown(metrics).len() > watches.len());
-    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, 0.0), "{}", exporter.log());
+    // From the third time on, each is counted.
+    assert!(errors(&metrics, "cut_off") >= 1.0 && errors(&metrics, "cut_off") < watches.len() as f64);
+    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, errors(&metrics, "cut_off")), "{}", exporter.log());
+    assert_eq!(exporter.log_lines("[WARN] kubernetes").len(), 1, "told once:\n{}", exporter.log());
 }
 
 /// Each watch is answered so, while the lists are good.
@@ -192,6 +199,11 @@ fn suffer(refusal: &Refusal, selectors: &[&str]) {
     assert_eq!(exporter.log_lines("[ERROR]").len(), usize::from(failed), "told once:\n{}", exporter.log());
     assert_eq!(up(&during), f64::from(u8::from(!failed)), "it tells whether a watch is failing");
     assert_eq!(errors(&during, ""), errors(&during, refusal.reason.unwrap_or("gone")));
+    if !failed {
+        // It works by one list after the other: that is said, and counted from the third time on.
+        assert!(errors(&during, "gone") >= 1.0, "{}", exporter.log());
+        assert_eq!(exporter.log_lines("too old at once").len(), 1, "told once:\n{}", exporter.log());
+    }
 
     let (back, tried) = (Instant::now(), scene.asked(true).len());
     scene.watches_stay_open();
