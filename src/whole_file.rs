@@ -109,7 +109,7 @@ mod tests {
             let entries = fs::read_dir(folder.path()).unwrap();
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
         };
-        for mode in [0o644, 0o600] {
+        for mode in [0o666, 0o600] {
             replace(&path, mode, &|file| file.write_all(b"one")).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         }

@@ -19,15 +19,20 @@ pub fn without_tokens(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+=".contains(byte);
-    let (mut kept, mut from) = (String::new(), 0);
+    let (mut kept, mut from, mut run_end) = (String::new(), 0, 0);
     for start in found {
-        let rest = text.as_bytes().get(start..).unwrap_or_default();
+        // Of a run the first beginning counts: from a later one it has fewer bytes and no more dots. Each run is read once.
+        if start < run_end {
+            continue;
+        }
+        let rest = bytes.get(start..).unwrap_or_default();
         let length = rest.iter().position(|byte| !belongs(byte)).unwrap_or(rest.len());
         let dots = memchr::memchr_iter(b'.', rest.get(..length).unwrap_or_default()).count();
-        if start >= from && dots >= 2 && length >= LEAST {
+        run_end = start + length;
+        if dots >= 2 && length >= LEAST {
             kept.push_str(text.get(from..start).unwrap_or_default());
             kept.push('…');
-            from = start + length;
+            from = run_end;
         }
     }
     kept.push_str(text.get(from..).unwrap_or_default());

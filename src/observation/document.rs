@@ -10,6 +10,10 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess
 use std::fmt;
 use std::ops::ControlFlow;
 
+/// A name that would make a pointer longer than this is written as `…`: each token of the document repeats what leads to it, and
+/// no label shows so much.
+const MOST_POINTER_BYTES: usize = 8 * 1024;
+
 /// Told the JSON Pointer and the value of each text that looks like a token; breaks off the search if it wants no more.
 pub(super) type Each<'a> = &'a mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>;
 
@@ -50,7 +54,7 @@ impl fmt::Display for DocumentFault {
 /// # Errors
 /// Why it cannot be searched, or not to its end; what was found before has been lent.
 pub fn search(value: &[u8], each: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), DocumentFault> {
-    let mut search = Search { pointer: String::new(), each, stopped: false };
+    let mut search = Search { pointer: String::new(), depth: 0, each, stopped: false };
     match value.first() {
         Some(b'{' | b'[') => {
             let mut document = serde_json::Deserializer::from_slice(value);
@@ -95,6 +99,8 @@ pub(super) fn starts_like_kubeconfig(value: &[u8]) -> bool {
 struct Search<'a> {
     /// Where the walk stands.
     pointer: String,
+    /// How many steps that is.
+    depth: usize,
     each: Each<'a>,
     stopped: bool,
 }
@@ -115,7 +121,20 @@ impl Search<'_> {
 
     /// A registry login (Docker's config.json, member `auths`): `auth` repeats what `username` and `password` say.
     fn is_registry_login(&self) -> bool {
-        self.pointer.starts_with("/auths/") && self.pointer.bytes().filter(|byte| *byte == b'/').count() == 2
+        self.depth == 2 && self.pointer.starts_with("/auths/")
+    }
+
+    /// One step down, to a member or an item.
+    fn enter(&mut self, name: &str) {
+        self.depth += 1;
+        let is_told = self.pointer.len() + name.len() <= MOST_POINTER_BYTES;
+        push_token(&mut self.pointer, if is_told { name } else { "…" });
+    }
+
+    /// Back to where the pointer had this length.
+    fn leave(&mut self, length: usize) {
+        self.depth -= 1;
+        self.pointer.truncate(length);
     }
 }
 
@@ -142,9 +161,9 @@ impl<'de> Visitor<'de> for &mut Search<'_> {
         let here = self.pointer.len();
         let mut at = 0usize;
         loop {
-            push_token(&mut self.pointer, &at.to_string());
+            self.enter(&at.to_string());
             let more = seq.next_element_seed(&mut *self)?;
-            self.pointer.truncate(here);
+            self.leave(here);
             if more.is_none() {
                 return Ok(());
             }
@@ -162,16 +181,16 @@ impl<'de> Visitor<'de> for &mut Search<'_> {
                 continue;
             }
             has_password |= name.0 == "password";
-            push_token(&mut self.pointer, &name.0);
+            self.enter(&name.0);
             map.next_value_seed(&mut *self)?;
-            self.pointer.truncate(here);
+            self.leave(here);
         }
         if let Some(auth) = auth.filter(|_| !has_password) {
             let pair = STANDARD.decode(auth).unwrap_or_default();
             if let Some(colon) = memchr::memchr(b':', &pair) {
-                push_token(&mut self.pointer, "auth");
+                self.enter("auth");
                 self.offer::<A::Error>(pair.get(colon + 1..).unwrap_or_default())?;
-                self.pointer.truncate(here);
+                self.leave(here);
             }
         }
         Ok(())
@@ -283,6 +302,13 @@ mod tests {
         assert_eq!(places(&alone).unwrap(), ["/auths/r.example~1v1/auth"]);
         let elsewhere = format!(r#"{{"a":{{"auth":"{auth}"}}}}"#);
         assert_eq!(places(&elsewhere).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_place_is_told_in_a_bounded_length() {
+        let (long, longer) = ("x".repeat(MOST_POINTER_BYTES), "x".repeat(MOST_POINTER_BYTES + 1));
+        let document = format!(r#"{{"{longer}":{{"a":"{TOKEN}"}},"{long}":{{"b":["{TOKEN}"]}},"c":"{TOKEN}"}}"#);
+        assert_eq!(places(&document).unwrap(), ["/…/a", &format!("/{long}/…/…"), "/c"]);
     }
 
     #[test]

@@ -113,7 +113,10 @@ mod tests {
     fn a_try_that_does_not_end_keeps_nobody() {
         let leaving = Leaving::default();
         let _hangs = leaving.begin();
-        leaving.leave(Duration::from_millis(10));
+        let (begun, moment) = (Instant::now(), Duration::from_millis(10));
+        leaving.leave(moment);
+        // It is waited for, but not to its end.
+        assert!((moment..LONG).contains(&begun.elapsed()) && leaving.is_told());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// More files are not read.
+/// More files are not read, but for those that somebody named.
 pub(super) const MAX_FILES: usize = 10_000;
 
 /// Faults that are told by their path, of folders and of files that nobody named. `/**` with few rights has one for each process.
@@ -60,8 +60,12 @@ impl FileSet {
     /// We have not the means to look; that says nothing about the files.
     pub(super) fn list(&mut self) -> Result<Listing, PollError> {
         let mut listing = Listing::default();
+        listing.roots.resize_with(self.globs.len(), || None);
         let mut more_folders = 0usize;
-        for (number, glob) in self.globs.iter().enumerate() {
+        // What somebody named comes last: then nothing can take its place.
+        let numbered = || self.globs.iter().enumerate();
+        let patterns = numbered().filter(|(_, glob)| !glob.is_name());
+        for (number, glob) in patterns.chain(numbered().filter(|(_, glob)| glob.is_name())) {
             let found = glob.find(self.links);
             let nothing = found.files.is_empty() && found.faults.is_empty();
             for (folder, fault) in found.faults {
@@ -78,7 +82,9 @@ impl FileSet {
                 }
             }
             listing.outside.extend(found.outside);
-            listing.roots.push(found.root);
+            if let Some(root) = listing.roots.get_mut(number) {
+                *root = found.root;
+            }
             let mut too_many = false;
             for path in found.files {
                 too_many |= !listing.take(path, number, glob.is_name());
@@ -86,7 +92,6 @@ impl FileSet {
             if too_many {
                 let detail = format!("with this pattern there are more than {MAX_FILES} files: only so many are read");
                 listing.error(Path::new(glob.as_str()), Reason::TooLarge, detail);
-                break;
             }
             if !nothing {
                 self.empty.remove(&number);
@@ -120,14 +125,16 @@ impl FileSet {
 impl Listing {
     /// Takes in a file that a pattern leads to. Of too many, the first by their paths are kept; `false`: it, or another one in its
     /// place, was left out. A tree has a hundred thousand: those that are left out cost one comparison and no memory.
+    /// One that somebody named is kept in any case, if those that nobody did have come before.
     fn take(&mut self, path: PathBuf, number: usize, is_named: bool) -> bool {
-        if self.files.len() >= MAX_FILES && self.files.last_key_value().is_some_and(|(last, _)| *last < path) {
+        let is_full = !is_named && self.files.len() >= MAX_FILES;
+        if is_full && self.files.last_key_value().is_some_and(|(last, _)| *last < path) {
             return false;
         }
         let origin = self.files.entry(path).or_default();
         origin.is_named |= is_named;
         origin.globs.push(number);
-        if self.files.len() <= MAX_FILES {
+        if is_named || self.files.len() <= MAX_FILES {
             return true;
         }
         self.files.pop_last();

@@ -206,7 +206,7 @@ fn every_key_of_a_renewal_is_heard() {
 renewals:
   - secret: {namespace: datagate, name: bearer, key: token}
     create: {labels: {app: datagate, empty: ""}}
-    before_expiry: 12.5%
+    before_expiry: 4.35%
     credentials: {namespace: datagate, name: cpd-admin}
     request:
       method: PUT
@@ -226,7 +226,7 @@ renewals:
     assert_eq!(*labels, [("app".to_owned(), "datagate".to_owned()), ("empty".to_owned(), String::new())]);
     assert_eq!(
         (first.policy.before_expiry, first.policy.first, first.policy.most),
-        (BeforeExpiry::Share(1_250), 5, 3600)
+        (BeforeExpiry::Share(435), 5, 3600)
     );
     let secret = CredentialsPlan::Secret { context: None, namespace: "datagate".into(), name: "cpd-admin".into() };
     assert_eq!(first.credentials, secret);

@@ -2,6 +2,7 @@
 //! Source: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>
 
 use crate::http_client::ClientIdentity;
+use crate::kubernetes::status::shown;
 use crate::redacted::Redacted;
 use crate::time::UnixSeconds;
 use base64::Engine as _;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -149,17 +151,17 @@ impl ExecPlugin {
                 io::ErrorKind::NotFound => ExecPluginProblem::NotInstalled { hint: self.install_hint.clone() },
                 _ => ExecPluginProblem::NotStarted { cause: error.to_string() },
             })?;
-        let output = collect(child.stdout.take());
-        let complaint = collect(child.stderr.take());
-        let group = Group(child.id());
         let deadline = Instant::now() + self.timeout;
+        let output = collect(child.stdout.take(), deadline);
+        let complaint = collect(child.stderr.take(), deadline);
+        let group = Group(child.id());
         let status = wait(&mut child, deadline, cancelled, &group, self.timeout)?;
         // What a grandchild still holds open is not waited for longer than the plugin itself.
         let left = || deadline.saturating_duration_since(Instant::now());
         let output = output.recv_timeout(left());
         let complaint =
             complaint.recv_timeout(if output.is_ok() { Duration::from_millis(100) } else { Duration::ZERO });
-        let complaint = plain(&complaint.unwrap_or_default());
+        let complaint = shown(String::from_utf8_lossy(&complaint.unwrap_or_default()).trim(), MAX_COMPLAINT);
         let output = output.map_err(|_| {
             group.kill();
             ExecPluginProblem::TooSlow { seconds: self.timeout.as_secs() }
@@ -239,20 +241,49 @@ fn still_good(credential: &ExecCredential) -> bool {
 }
 
 /// Reads a pipe to its end on a thread of its own: a plugin that fills one of two pipes would wait for us for ever. What is
-/// beyond the bound is read and forgotten.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
+/// beyond the bound is read and forgotten. A pipe that a grandchild holds open is let go at the deadline, and nothing comes.
+fn collect(
+    pipe: Option<impl Read + AsRawFd + Send + 'static>,
+    deadline: Instant,
+) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
     let (send, receive) = mpsc::sync_channel(1);
     let read = move || {
+        let Some(mut pipe) = pipe else { return };
         let mut kept = Zeroizing::new(Vec::new());
-        if let Some(mut pipe) = pipe {
-            let _ = (&mut pipe).take(MAX_OUTPUT + 1).read_to_end(&mut kept);
-            let _ = io::copy(&mut pipe, &mut io::sink());
+        let mut piece = Zeroizing::new([0; 8192]);
+        while wait_to_read(&pipe, deadline) {
+            match pipe.read(piece.as_mut_slice()) {
+                Ok(length @ 1..) => {
+                    let left = usize::try_from(MAX_OUTPUT + 1).unwrap_or(usize::MAX).saturating_sub(kept.len());
+                    kept.extend_from_slice(piece.get(..length.min(left)).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => {
+                    let _ = send.send(kept);
+                    return;
+                }
+            }
         }
-        let _ = send.send(kept);
     };
     // Without a thread nothing is received, and the plugin ends as too slow.
     let _ = std::thread::Builder::new().name("exec-plugin".to_owned()).spawn(read);
     receive
+}
+
+/// Waits until there is something to read, or the end; `false` at the deadline.
+fn wait_to_read(pipe: &impl AsRawFd, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let mut entry = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).saturating_add(1);
+        // SAFETY: one entry, which lives through the call.
+        if unsafe { libc::poll(&raw mut entry, 1, timeout) } > 0 {
+            return true;
+        }
+    }
 }
 
 fn wait(
@@ -290,16 +321,6 @@ impl Group {
             unsafe { libc::kill(-group, libc::SIGKILL) };
         }
     }
-}
-
-/// A plugin's complaint in one line, bounded, without control characters.
-fn plain(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut line = String::new();
-    for c in text.trim().chars().take(MAX_COMPLAINT) {
-        line.push(if c.is_control() { ' ' } else { c });
-    }
-    line
 }
 
 #[cfg(test)]
@@ -350,6 +371,22 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_that_a_grandchild_holds_open_is_let_go_at_the_deadline() {
+        use std::io::Write as _;
+        let (pipe, mut held) = std::io::pipe().unwrap();
+        held.write_all(b"x").unwrap();
+        let begun = Instant::now();
+        let collected = collect(Some(pipe), begun + Duration::from_millis(50));
+        assert!(collected.recv().is_err());
+        while held.write_all(b"x").is_ok() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is still read");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let script = format!("sleep 5 >/dev/null & {GOOD}");
+        assert!(plugin(&script, Duration::from_secs(50)).credential(false, None, &AtomicBool::new(false)).is_ok());
+    }
+
+    #[test]
     fn a_plugin_has_nothing_to_read() {
         let script = format!("if read line; then exit 1; fi; {GOOD}");
         assert!(plugin(&script, Duration::from_secs(50)).credential(false, None, &AtomicBool::new(false)).is_ok());
@@ -370,7 +407,12 @@ mod tests {
 
     #[test]
     fn what_a_plugin_says_is_one_bounded_line() {
-        assert_eq!(plain(b" a\n\tb\x1b[0m \xff\n"), "a  b [0m \u{fffd}");
-        assert_eq!(plain("x".repeat(1000).as_bytes()).len(), MAX_COMPLAINT);
+        let said = |script: &str| match problem(script, Duration::from_secs(50)) {
+            ExecPluginProblem::Failed { complaint, .. } => complaint,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(r"printf ' a\n\tb\033[0m \377\n' >&2; exit 1"), r"a\n\tb\x1b[0m �");
+        let long = said("printf %01000d 0 >&2; exit 1");
+        assert_eq!(long, format!("{}…", "0".repeat(MAX_COMPLAINT)));
     }
 }

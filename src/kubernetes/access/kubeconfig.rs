@@ -20,6 +20,7 @@ use super::kubeconfig_error::{KubeconfigError, KubeconfigProblem, MAX_BYTES, wit
 use super::kubeconfig_file::{Cluster, Context, File, User};
 use super::material::Material;
 use super::{Access, TrustSource};
+use crate::kubernetes::status::shown;
 
 /// A kubeconfig whose text could be read; its entries are checked when one of them is used.
 pub struct Kubeconfig {
@@ -284,13 +285,12 @@ impl Part<'_, Cluster> {
     }
 }
 
+/// So much of a text of the file is told.
+pub(super) const MAX_TOLD: usize = 200;
+
 /// A name from the file in quotes, bounded, in one line.
 pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", plain(name))
-}
-
-pub(super) fn plain(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    format!("\"{}\"", shown(name, MAX_TOLD))
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use crate::login::jwt_role::{check_token_fields, check_ttl};
 use crate::login::settings::{Settings, SettingsError, refused, scalar};
 use crate::yaml;
 
+/// A selector in YAML that is longer is not read: it may be a stranger's, and YAML can cost minutes for each megabyte.
+const MOST_YAML_BYTES: usize = 8 * 1024;
+
 /// A checked role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesRole {
@@ -88,6 +91,9 @@ fn selector(settings: Settings<'_>) -> Result<Option<Vec<(String, String)>>, Set
     // What begins as a JSON object is one, whatever stands behind it.
     let read = match Value::parse_first(text.as_bytes(), Duplicates::LastWins) {
         Ok(value @ Value::Object(_)) => value,
+        _ if text.len() > MOST_YAML_BYTES => {
+            return refused(FIELD, format!("more than {MOST_YAML_BYTES} bytes of YAML are not read; JSON is"));
+        }
         _ => Value::from(&yaml::Node::parse(&text).map_err(|_| invalid())?),
     };
     if !matches!(read, Value::Object(_) | Value::Null) {
@@ -147,6 +153,24 @@ mod tests {
             });
             assert_eq!(shown.as_deref(), wanted, "{selector}");
         }
+    }
+
+    #[test]
+    fn a_selector_of_brackets_is_refused_in_a_moment() {
+        let begun = std::time::Instant::now();
+        let of = |selector: &str| {
+            let fields = serde_json::json!({"bound_service_account_names": "*", "bound_service_account_namespace_selector": selector});
+            role(&fields.to_string())
+        };
+        for selector in ["[".repeat(1 << 20), (0..40_000).map(|n| format!("k{n}: 1\n")).collect()] {
+            let error = of(&selector).unwrap_err().to_string();
+            assert!(error.contains("more than 8192 bytes of YAML"), "{error}");
+        }
+        assert!(of(&"[".repeat(MOST_YAML_BYTES)).is_err());
+        let long = "a".repeat(MOST_YAML_BYTES);
+        assert!(of(&format!(r#"{{"matchLabels":{{"team":"{long}"}}}}"#)).is_ok(), "JSON is no work");
+        // The first is read in minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 
     #[test]

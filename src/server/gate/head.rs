@@ -67,7 +67,8 @@ pub(super) enum Progress {
 
 /// Looks at all bytes of a connection so far. Bounded by the limits: bytes beyond them are never asked for.
 pub(super) fn look(bytes: &[u8]) -> Progress {
-    // Line breaks before the request line are passed over (RFC 9112, section 2.2).
+    let is_full = bytes.len() >= MOST_HEAD_BYTES;
+    // Line breaks before the request line are passed over (RFC 9112, section 2.2), and count.
     let skipped = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let bytes = bytes.get(skipped..).unwrap_or_default();
     // Text only: a TLS hello, NUL bytes and other noise end here, at the first byte.
@@ -80,7 +81,7 @@ pub(super) fn look(bytes: &[u8]) -> Progress {
     }
     let Some(head) = whole_head(bytes) else {
         let lines = memchr::memchr_iter(b'\n', bytes).count();
-        return if bytes.len() >= MOST_HEAD_BYTES || lines > MOST_FIELDS + 1 {
+        return if is_full || lines > MOST_FIELDS + 1 {
             Progress::Decided(Err(Refusal::HeadTooLarge))
         } else {
             Progress::Unfinished
@@ -218,6 +219,7 @@ mod tests {
         let many = format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(MOST_FIELDS + 2));
         let many_whole = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(MOST_FIELDS + 1));
         let large = format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(MOST_HEAD_BYTES));
+        let breaks = "\r\n".repeat(MOST_HEAD_BYTES / 2);
         for (text, refusal) in [
             ("\u{16}\u{3}\u{1}\u{2}", BadRequest),
             ("GET /\0", BadRequest),
@@ -241,6 +243,7 @@ mod tests {
             (&many, HeadTooLarge),
             (&many_whole, HeadTooLarge),
             (&large, HeadTooLarge),
+            (&breaks, HeadTooLarge),
         ] {
             assert_eq!(decided(text), Err(refusal), "{text:?}");
         }

@@ -42,9 +42,12 @@ const RESPONDERS: usize = 12;
 const FEW_RESPONDERS: usize = 6;
 /// See [`FEW_RESPONDERS`].
 const FEW_DESCRIPTORS: i32 = 64;
-/// While others wait, a client that has not taken a byte for so long is cut off.
+/// While others wait and no responder is free, a client that keeps us waiting for so long with a piece of its answer is cut off,
 const STALLED: Duration = Duration::from_millis(250);
-/// A client that takes no byte for so long is cut off in any case.
+/// if it has taken less than this of it on average, in bytes a millisecond. Only answers of megabytes wait for their clients at
+/// all, and a scraper, which gives them ten seconds, is faster. One that was spared for less could keep the probes out.
+const LEAST_PACE: u128 = 128;
+/// A client that leaves no room for a byte for so long is cut off in any case.
 const MOST_SILENCE: Duration = Duration::from_secs(30);
 /// No answer takes longer than this.
 const MOST_ANSWER_TIME: Duration = Duration::from_secs(300);
@@ -185,6 +188,35 @@ mod tests {
             let body = answer.split_once("\r\n\r\n").unwrap().1;
             assert!(body.len() == SIZE && body.bytes().enumerate().all(|(at, byte)| byte == b'a' + (at % 26) as u8));
         }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_left_alone_while_there_are_responders_for_others() {
+        const SIZE: usize = 32 << 20;
+        let address = serve(|request, reply| match request.url() {
+            "/large" => {
+                let mut body = reply.stream(&[]).unwrap().unwrap();
+                let _ = body.write_all(&vec![b'x'; SIZE]).and_then(|()| body.end());
+            }
+            _ => reply.send(200, &[], "fine").unwrap(),
+        });
+        let mut slow = TcpStream::connect(address).unwrap();
+        slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        slow.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap();
+        slow.read_exact(&mut [0; 1]).unwrap();
+        thread::sleep(2 * STALLED);
+        for _ in 0..20 {
+            let mut other = TcpStream::connect(address).unwrap();
+            // Until it is accepted: then the gate reads the request in the turn in which it looks whether anybody waits.
+            thread::sleep(Duration::from_millis(10));
+            other.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            other.read_to_string(&mut answer).unwrap();
+            assert!(answer.ends_with("fine"));
+        }
+        let mut answer = Vec::new();
+        slow.read_to_end(&mut answer).unwrap();
+        assert!(answer.len() > SIZE, "{} bytes", answer.len());
     }
 
     #[test]

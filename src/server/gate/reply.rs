@@ -2,43 +2,69 @@
 //! gate's bounds.
 
 use super::head::{Admitted, Refusal};
-use super::{MOST_ANSWER_TIME, MOST_SILENCE};
+use super::{LEAST_PACE, MOST_ANSWER_TIME, MOST_SILENCE};
 use crate::time::UnixSeconds;
 use std::fmt::Write as _;
 use std::io::{self, IoSlice, Read as _, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tiny_http::StatusCode;
 
 /// So much is given to the kernel at once. Larger pieces were no faster, and whether a client still reads is seen between them.
 const PIECE: usize = 128 * 1024;
 
+/// So much of what a client sends behind its request is read and thrown away.
+const MOST_BEHIND: usize = 64 * 1024;
+
 /// A client, and how long it has let us wait: seen from the thread that writes to it, and from the gate.
 pub(super) struct Client {
     stream: TcpStream,
     begun: Instant,
-    /// Since when it has been taking the present piece, in milliseconds after `begun`; 0 while nothing is written.
-    writing: AtomicU64,
+    /// `None` while nothing is written.
+    writing: Mutex<Option<Writing>>,
+}
+
+/// A piece of the answer that the kernel has not taken whole.
+struct Writing {
+    since: Instant,
+    /// As [`Client::taken`] was then.
+    taken: u64,
 }
 
 impl Client {
     pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(MOST_SILENCE))?;
-        Ok(Self { stream, begun: Instant::now(), writing: AtomicU64::new(0) })
+        Ok(Self { stream, begun: Instant::now(), writing: Mutex::new(None) })
     }
 
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn writing(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cuts it off if it has not taken anything for so long. The thread that writes gets an error.
+    /// How many bytes its system has acknowledged (Linux, `tcp_info`, `tcpi_bytes_acked`); 0 where the kernel does not tell. That
+    /// a piece is not written says little: the kernel wakes the writer when a third of its buffer, megabytes, is free.
+    fn taken(&self) -> u64 {
+        // Up to that field and with it.
+        let mut info = [0u64; 16];
+        let mut size = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or_default();
+        // SAFETY: the descriptor is open as long as `self` lives, and `info` is as large as `size` says.
+        unsafe {
+            let into = info.as_mut_ptr().cast();
+            libc::getsockopt(self.stream.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, into, &raw mut size);
+        }
+        info.last().copied().unwrap_or_default()
+    }
+
+    /// Cuts it off if it takes its answer too slowly, and has for so long. The thread that writes gets an error.
     pub(super) fn cut_if_stalled(&self, after: Duration) -> bool {
-        let since = self.writing.load(Ordering::Relaxed);
-        let is_stalled = since != 0 && u128::from(self.milliseconds().saturating_sub(since)) >= after.as_millis();
+        let writing = self.writing();
+        let is_stalled = writing.as_ref().is_some_and(|writing| {
+            let age = writing.since.elapsed();
+            age >= after && is_too_slow(age, self.taken().saturating_sub(writing.taken))
+        });
         is_stalled && self.stream.shutdown(Shutdown::Both).is_ok()
     }
 
@@ -50,9 +76,9 @@ impl Client {
             if self.begun.elapsed() > MOST_ANSWER_TIME {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.writing.store(self.milliseconds().max(1), Ordering::Relaxed);
+            *self.writing() = Some(Writing { since: Instant::now(), taken: self.taken() });
             let written = (&self.stream).write_vectored(pieces);
-            self.writing.store(0, Ordering::Relaxed);
+            *self.writing() = None;
             match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => IoSlice::advance_slices(&mut pieces, written),
@@ -63,12 +89,17 @@ impl Client {
         Ok(())
     }
 
-    /// Ends the connection after a whole answer. What the client sent behind its request must not turn the end into a reset.
+    /// Ends the connection after a whole answer. What the client sent behind its request must not turn the end into a reset,
+    /// unless it does not stop.
     fn close(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
         let _ = self.stream.set_nonblocking(true);
         let mut rest = [0; 4096];
-        while matches!((&self.stream).read(&mut rest), Ok(1..)) {}
+        let mut left = MOST_BEHIND;
+        while left > 0 {
+            let Ok(length @ 1..) = (&self.stream).read(&mut rest) else { return };
+            left = left.saturating_sub(length);
+        }
     }
 
     /// Has the connection reset once it is closed: without a length and without chunks an orderly end would make what was sent
@@ -81,6 +112,10 @@ impl Client {
             libc::setsockopt(self.stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const now).cast(), size);
         }
     }
+}
+
+fn is_too_slow(age: Duration, taken: u64) -> bool {
+    u128::from(taken) < age.as_millis() * LEAST_PACE
 }
 
 /// How far an answer has come.
@@ -185,5 +220,86 @@ impl Write for Body<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::STALLED;
+    use super::*;
+    use std::net::TcpListener;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Ours, and the one who asked.
+    fn pair() -> (Client, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let asking = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        asking.set_read_timeout(Some(PATIENCE)).unwrap();
+        (Client::new(listener.accept().unwrap().0).unwrap(), asking)
+    }
+
+    /// Waits until it is so.
+    fn until(condition: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < PATIENCE);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_a_client_goes_on_sending_is_not_read_for_ever() {
+        let (client, asking) = pair();
+        asking.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(length) = (&asking).write(&[b'x'; 4096]) {
+            sent += length;
+        }
+        asking.shutdown(Shutdown::Write).unwrap();
+        assert!(sent > 4 * MOST_BEHIND, "{sent}");
+        client.close();
+        client.stream.set_nonblocking(false).unwrap();
+        client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = Vec::new();
+        (&client.stream).read_to_end(&mut rest).unwrap();
+        assert!(rest.len() + MOST_BEHIND + 4096 >= sent, "{} of {sent} left", rest.len());
+    }
+
+    #[test]
+    fn what_a_client_takes_is_seen_while_a_piece_of_its_answer_waits() {
+        let (client, mut asking) = pair();
+        let before = client.taken();
+        client.send(&mut [IoSlice::new(b"hello")]).unwrap();
+        until(|| client.taken() == before + 5);
+        let piece = vec![b'x'; PIECE];
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| (0..1_000).try_for_each(|_| client.send(&mut [IoSlice::new(&piece)])));
+            until(|| client.writing().as_ref().is_some_and(|writing| writing.since.elapsed() >= STALLED));
+            let taken = client.taken();
+            asking.read_exact(&mut vec![0; 1 << 20]).unwrap();
+            until(|| client.taken() > taken);
+            client.stream.shutdown(Shutdown::Both).unwrap();
+            assert!(sending.join().unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_cut_off() {
+        let (client, _asking) = pair();
+        let piece = vec![b'x'; PIECE];
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| (0..1_000).try_for_each(|_| client.send(&mut [IoSlice::new(&piece)])));
+            until(|| client.cut_if_stalled(STALLED));
+            assert!(sending.join().unwrap().is_err());
+        });
+        assert!(!client.cut_if_stalled(Duration::ZERO), "nothing is written any more");
+    }
+
+    #[test]
+    fn a_client_that_reads_slowly_and_steadily_is_not_too_slow() {
+        let after = |milliseconds, taken| is_too_slow(Duration::from_millis(milliseconds), taken);
+        assert!(after(250, 0) && after(250, 31_999) && after(60_000, 7_000_000));
+        assert!(!after(0, 0) && !after(250, 32_000) && !after(60_000, 8_000_000));
     }
 }

@@ -20,9 +20,17 @@ pub(super) struct Job {
 }
 
 /// Requests that wait for a responder.
+#[derive(Default)]
 pub(super) struct Jobs {
-    queue: Mutex<VecDeque<Job>>,
+    queue: Mutex<Queue>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Responders that have nothing to do, also those that have been called and not yet come.
+    idle: usize,
 }
 
 /// Whom each of the responders is writing to.
@@ -36,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Starts the threads.
 pub(super) fn start(private: Private) -> io::Result<(Arc<Jobs>, Responders)> {
-    let jobs = Arc::new(Jobs { queue: Mutex::default(), more: Condvar::new() });
+    let jobs = Arc::new(Jobs::default());
     let count = if most_descriptor() < FEW_DESCRIPTORS { FEW_RESPONDERS } else { RESPONDERS };
     let mut slots = Vec::with_capacity(count);
     for (number, connection) in private.connect(count)?.into_iter().enumerate() {
@@ -58,23 +66,29 @@ impl Jobs {
     /// Puts a request into the queue. If there is no room, gives the oldest one back.
     pub(super) fn push(&self, job: Job) -> Option<Job> {
         let mut queue = lock(&self.queue);
-        let oldest = if queue.len() >= MOST_QUEUED { queue.pop_front() } else { None };
-        queue.push_back(job);
+        let oldest = if queue.jobs.len() >= MOST_QUEUED { queue.jobs.pop_front() } else { None };
+        queue.jobs.push_back(job);
         drop(queue);
         self.more.notify_one();
         oldest
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        lock(&self.queue).is_empty()
+    /// Whether a request waits that no responder is free for.
+    pub(super) fn others_wait(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.jobs.len() > queue.idle
     }
 
     fn pop(&self) -> Job {
         let mut queue = lock(&self.queue);
+        queue.idle += 1;
         loop {
             // The newest first: behind a crowd that does not read its answers, a scrape would come too late for its scraper.
-            match queue.pop_back() {
-                Some(job) => return job,
+            match queue.jobs.pop_back() {
+                Some(job) => {
+                    queue.idle -= 1;
+                    return job;
+                }
                 None => queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -82,7 +96,7 @@ impl Jobs {
 }
 
 impl Responders {
-    /// Cuts off every client that has not taken anything for [`STALLED`]: others wait. How many it were.
+    /// Cuts off every client that has taken too little for [`STALLED`]: others wait. How many it were.
     pub(super) fn cut_stalled(&self) -> usize {
         self.0.iter().filter(|slot| lock(slot).as_ref().is_some_and(|client| client.cut_if_stalled(STALLED))).count()
     }
@@ -133,6 +147,23 @@ mod tests {
     use super::*;
     use std::io::Read as _;
     use std::net::{Shutdown, TcpListener};
+
+    #[test]
+    fn a_request_waits_only_where_no_responder_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let job = || Job {
+            client: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            admitted: Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false },
+        };
+        let jobs = Jobs::default();
+        // Two that were called, and have not come yet.
+        lock(&jobs.queue).idle = 2;
+        let waits = [(); 3].map(|()| {
+            jobs.push(job());
+            jobs.others_wait()
+        });
+        assert_eq!(waits, [false, false, true]);
+    }
 
     #[test]
     fn a_private_connection_that_breaks_costs_one_answer() {

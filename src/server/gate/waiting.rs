@@ -75,7 +75,7 @@ impl Waiting {
             for at in (0..self.connections.len()).rev() {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
-            if !self.jobs.is_empty() {
+            if self.jobs.others_wait() {
                 self.cut_stalled(now);
             }
             if accept {
@@ -90,7 +90,7 @@ impl Waiting {
         if self.cut > 0 && self.told_cut.is_none_or(|told| now.saturating_duration_since(told) >= SUM_UP) {
             let (clients, bound) = (std::mem::take(&mut self.cut), STALLED.as_millis());
             self.told_cut = Some(now);
-            log::warn!(clients; "others waited, so {clients} clients were cut off that took nothing of their answers for {bound} ms");
+            log::warn!(clients; "others waited, so {clients} clients were cut off that took next to nothing of their answers for {bound} ms");
         }
     }
 
@@ -102,7 +102,7 @@ impl Waiting {
         // A negative descriptor is passed over.
         entries.push(entry(if accepting { self.listener.as_raw_fd() } else { -1 }, libc::POLLIN));
         entries.extend(self.connections.iter().map(|connection| entry(connection.stream.as_raw_fd(), libc::POLLIN)));
-        let idle = self.connections.is_empty() && self.jobs.is_empty() && accepting;
+        let idle = self.connections.is_empty() && !self.jobs.others_wait() && accepting;
         let timeout = if idle { -1 } else { i32::try_from(TICK.as_millis()).unwrap_or(100) };
         let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
         // SAFETY: `entries` has `count` entries and lives through the call.

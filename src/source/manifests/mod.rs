@@ -268,10 +268,21 @@ mod tests {
         for number in 0..=MAX_FILES {
             fs::write(folder.path().join(format!("{number}.yaml")), "").unwrap();
         }
-        let mut source = source(folder.path(), &["*.yaml"], "");
-        assert_eq!(source.files.list().unwrap().files.len(), MAX_FILES);
-        source.poll().unwrap();
-        assert_eq!(shown(source.held(), folder.path()), ["/F/*.yaml 0 too_large"]);
+        fs::write(folder.path().join("named"), secret("named", "", TOKEN)).unwrap();
+        fs::write(folder.path().join("other.yml"), secret("other", "", TOKEN)).unwrap();
+        let mut only = source(folder.path(), &["*.yaml"], "");
+        assert_eq!(only.files.list().unwrap().files.len(), MAX_FILES);
+        only.poll().unwrap();
+        assert_eq!(shown(only.held(), folder.path()), ["/F/*.yaml 0 too_large"]);
+        // What somebody named is read all the same, and later patterns are told of.
+        for patterns in [["*.yaml", "named", "*.yml", "missing/*"], ["missing/*", "*.yml", "named", "*.yaml"]] {
+            let mut source = source(folder.path(), &patterns, "");
+            let held = poll(&mut source);
+            let shown = shown(&held, folder.path());
+            assert!(shown.contains(&"/F/*.yaml 0 too_large".into()), "{shown:?}");
+            assert!(shown.contains(&"/F/missing 0 not_found".into()), "{shown:?}");
+            assert!(shown.contains(&"n/named 1".into()), "{shown:?}");
+        }
     }
 
     #[test]
