@@ -147,7 +147,7 @@ impl RequestError {
     /// The server asks to be left alone for so long, at most ten minutes.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after: retry_after.map(|wait| wait.min(status::MAX_RETRY_AFTER)), ..self }
+        Self { retry_after: retry_after.map(|wait| wait.min(super::status::MAX_RETRY_AFTER)), ..self }
     }
 
     pub(super) fn from_http(what: &str, server: &str, error: &HttpError) -> Self {

@@ -6,8 +6,12 @@ use crate::support::exporter::{Exporter, Setup};
 use crate::support::exposition::{find, value};
 use crate::support::fake_api_server::{Answer, FakeApiServer};
 use crate::support::kubeconfig::Kubeconfig;
-use crate::support::{token, unique_name};
+use crate::support::{token, unique_name, wait_for};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 const EXPIRATION: &str = "jwt_exporter_token_expiration_timestamp_seconds";
@@ -202,20 +206,35 @@ fn failing_namespaces_are_asked_at_most_once_a_second_in_all() {
 
 #[test]
 fn beyond_thirty_two_watches_it_is_polled_and_said_once() {
-    let server = FakeApiServer::start(|request| match request.query("watch") {
-        Some(_) => Answer::silence(),
-        None => Answer::json(200, &json!({"kind": "SecretList", "metadata": {"resourceVersion": "7"}, "items": []})),
-    });
     let namespaces: Vec<String> = (0..20).map(|_| unique_name("crowd")).collect();
-    let config = format!("namespaces: {namespaces:?}\nlabel_selectors: [a, b]\n");
+    let last = namespaces[19].clone();
+    let rotations = Arc::new(AtomicI64::new(1));
+    let rotated = Arc::clone(&rotations);
+    let server = FakeApiServer::start(move |request| {
+        if request.query("watch").is_some() {
+            return Answer::drip(b"\n", Duration::from_secs(5));
+        }
+        let version = rotated.load(Ordering::SeqCst);
+        let metadata = json!({"namespace": last, "name": "s", "resourceVersion": version.to_string()});
+        let jwt = token::hs256(&json!({"exp": version}));
+        let secret = json!({"metadata": metadata, "data": {"token": STANDARD.encode(jwt)}});
+        let items = if request.path().contains(&format!("/{last}/")) { vec![secret] } else { Vec::new() };
+        Answer::json(200, &json!({"kind": "SecretList", "metadata": {"resourceVersion": "7"}, "items": items}))
+    });
+    let config = format!("namespaces: {namespaces:?}\nlabel_selectors: [a, b]\npolling_interval: 5s\n");
     let mut exporter = Setup::new(config).kubeconfig(&Kubeconfig::new(server.url()).token("bearer")).start();
     exporter.wait_until_ready();
-    let requests = server.wait_for_requests(40 + 32, Duration::from_secs(60));
-    let (watches, lists): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.query("watch").is_some());
-    assert_eq!((watches.len(), lists.len()), (32, 40));
+    let (watches, lists): (Vec<_>, Vec<_>) = wait_for("the watches", Duration::from_secs(60), || {
+        let (watches, lists) = server.requests().into_iter().partition(|request| request.query("watch").is_some());
+        let count = Vec::len(&watches);
+        if count == 32 { Ok((watches, lists)) } else { Err(format!("{count} watches")) }
+    });
     // What nothing brings up to date is read through to etcd.
-    assert_eq!(lists.iter().filter(|request| request.query("limit").is_some()).count(), 8);
+    assert_eq!(lists[..40].iter().filter(|request| request.query("limit").is_some()).count(), 8);
     assert_eq!(exporter.log_lines("make 40 watches; the first 32 are opened").len(), 1, "{}", exporter.log());
+    rotations.store(2, Ordering::SeqCst);
+    exporter.wait_for_metrics("a change that no watch tells", |metrics| shown(metrics, &namespaces[19]) == [2.0]);
+    assert_eq!(watches.iter().filter(|watch| watch.path().contains(&namespaces[19])).count(), 0);
 }
 
 #[test]
