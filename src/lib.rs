@@ -9,9 +9,9 @@
 //! | --- | --- | --- |
 //! | 5 wiring | `main`, [`command`], [`cli`], [`config`], [`poller`] | everything: they put the others together |
 //! | 4 edges | [`renewal`], [`vault`], [`source`], [`server`] | read the outside world, answer it, and renew a token where asked to |
-//! | 3 clients | [`kubernetes`], [`http_client`] | speak one protocol each |
+//! | 3 clients | [`kubernetes`], [`http_client`], [`whole_file`] | speak one protocol each, or to the file system |
 //! | 2 pure | [`metrics`], [`snapshot`], [`observation`], [`login`], [`jwt`], [`yaml`], [`json`] | no I/O, no clock, no threads: `now` is an argument |
-//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`], `memory` | words that everybody uses |
+//! | 1 vocabulary | [`log`], [`time`], [`redacted`], [`published`], `prefetch`, `memory` | words that everybody uses |
 //!
 //! Within a floor a room uses those that stand to the right of it.
 //!
@@ -40,6 +40,7 @@ mod memory;
 pub mod metrics;
 pub mod observation;
 pub mod poller;
+mod prefetch;
 pub mod published;
 pub mod redacted;
 pub mod renewal;
@@ -48,4 +49,5 @@ pub mod snapshot;
 pub mod source;
 pub mod time;
 pub mod vault;
+pub mod whole_file;
 pub mod yaml;

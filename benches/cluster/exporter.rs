@@ -79,6 +79,13 @@ impl Exporter {
         self.wait("polls", || self.process.output().matches(" Secrets, read in ").count() >= polls);
     }
 
+    /// Does something while the program stands still.
+    pub fn while_it_sleeps(&self, something: impl FnOnce()) {
+        self.process.signal("STOP");
+        something();
+        self.process.signal("CONT");
+    }
+
     /// Waits until the reference shows all Secrets; returns when that was. It does not say so, and its log keeps only some of the lines of
     /// a kind (zap, sampling): it is done when it has begun to show some and then does nothing any more.
     pub fn wait_for_reference(&self) -> Instant {

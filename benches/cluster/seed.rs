@@ -5,6 +5,7 @@ use super::support::api_client::Secret;
 use super::support::control_plane::{ControlPlane, Settings};
 use super::support::token;
 use serde_json::json;
+use std::cell::Cell;
 use std::process::Command;
 use std::time::Instant;
 
@@ -19,6 +20,8 @@ pub struct Cluster {
     tokens: usize,
     helm: usize,
     without: usize,
+    /// No token has this expiry, nor one after it.
+    next_expiry: Cell<usize>,
 }
 
 impl Cluster {
@@ -29,7 +32,7 @@ impl Cluster {
         for number in 0..NAMESPACES {
             plane.admin().create_namespace(&namespace(number), &[]);
         }
-        Self { plane, ca, tokens: 0, helm: 0, without: 0 }
+        Self { plane, ca, tokens: 0, helm: 0, without: 0, next_expiry: Cell::new(4_000_000_000) }
     }
 
     pub fn plane(&self) -> &ControlPlane {
@@ -79,9 +82,23 @@ impl Cluster {
         eprintln!("seeded {} {what} in {:.0} s", to - from, begun.elapsed().as_secs_f64());
     }
 
-    /// Gives one token another expiry. Returns when the API server has answered.
-    pub fn rotate(&self, number: usize, expires: usize) {
+    pub fn helm_releases(&self) -> usize {
+        self.helm
+    }
+
+    /// Gives one token an expiry that none has had, and returns it when the API server has answered.
+    pub fn rotate(&self, number: usize) -> usize {
+        let expires = self.next_expiry.get();
+        self.next_expiry.set(expires + 1);
         self.plane.admin().put_secret(&with_token(number, expires));
+        expires
+    }
+
+    /// Gives every token another expiry.
+    pub fn change_all(&self) {
+        let first = self.next_expiry.get();
+        self.next_expiry.set(first + self.tokens);
+        self.put("changes", 0, self.tokens, |number| with_token(number, first + number));
     }
 
     /// curl of the list that the exporter starts with; `query` stands before the resource version and ends with `&`.
@@ -101,6 +118,16 @@ fn name(number: usize) -> String {
     format!("service-{number:06}-token")
 }
 
+/// The tokens are shared out, so that several selectors can have them.
+fn part(number: usize) -> String {
+    format!("p{}", number % super::SELECTORS)
+}
+
+/// The label selector of one part of the tokens.
+pub fn selector_of_part(number: usize) -> String {
+    format!("part={}", part(number))
+}
+
 /// Two roles: two series in each of the detailed families. Nothing that the reference dies of: no list in `aud`.
 fn with_token(number: usize, expires: usize) -> Secret {
     let claims = json!({
@@ -111,6 +138,7 @@ fn with_token(number: usize, expires: usize) -> Secret {
     });
     Secret::new(&namespace(number), &name(number))
         .label("monitor.jwt.io/monitoring", "true")
+        .label("part", &part(number))
         .annotation("jwt-exporter/secret-key", "token")
         .data("token", token::hs256(&claims))
 }

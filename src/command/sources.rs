@@ -15,12 +15,10 @@ use crate::source::files::FilesSource;
 use crate::source::manifests::ManifestsSource;
 use crate::source::secrets::{SecretsSource, Selection};
 use crate::source::{FileGlob, Links, Source};
-use std::fs::{self, File};
+use crate::whole_file;
 use std::hash::{DefaultHasher, Hasher as _};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Everything that a source depends on. Equal recipes make sources that do the same.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,14 +189,11 @@ impl Way {
 const MOST_CONTEXTS_TOLD: usize = 20;
 
 /// So much of a kubeconfig is looked at; a longer one is refused when it is read.
-const MOST_DIGESTED: u64 = 4 << 20;
+const MOST_DIGESTED: usize = 4 << 20;
 
 /// A number that another content would not have; `None` if there is nothing to read.
 fn digest(path: &Path) -> Option<u64> {
-    // A pipe would keep us waiting.
-    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path).ok()?.take(MOST_DIGESTED).read_to_end(&mut bytes).ok()?;
+    let bytes = whole_file::read(path, MOST_DIGESTED).ok()?;
     let mut hasher = DefaultHasher::new();
     hasher.write(&bytes);
     Some(hasher.finish())
@@ -207,6 +202,7 @@ fn digest(path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn recipes_of(text: &str) -> Vec<Recipe> {
         recipes(&crate::config::parse(text, "config.yaml", &|_| None).unwrap())

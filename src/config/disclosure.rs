@@ -5,9 +5,9 @@ use super::{Config, Expected, Lookup, file};
 use crate::jwt::PseudonymKey;
 use crate::log::escape;
 use crate::observation::{Showing, Showings};
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use zeroize::Zeroizing;
+use crate::whole_file;
+use std::io;
+use std::path::Path;
 
 /// Reads the file with the key of `hash_labels`.
 pub(super) type KeyFile<'a> = &'a dyn Fn(&str) -> Result<PseudonymKey, Expected>;
@@ -102,12 +102,11 @@ pub(super) fn read_key(path: &str) -> Result<PseudonymKey, Expected> {
             escape(path)
         ))
     };
-    // One that grows would leave pieces of the key behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_KEY_BYTES + 3));
-    open(path).and_then(|file| file.take(MOST_KEY_BYTES as u64 + 3).read_to_end(&mut bytes)).map_err(|error| {
+    let bytes = whole_file::read(Path::new(path), MOST_KEY_BYTES + 2).map_err(|error| {
         expected(match error.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
             io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+            io::ErrorKind::FileTooLarge => "it has more".to_owned(),
             _ => error.to_string(),
         })
     })?;
@@ -119,18 +118,11 @@ pub(super) fn read_key(path: &str) -> Result<PseudonymKey, Expected> {
     PseudonymKey::new(key).ok_or_else(|| expected(format!("it has {}", key.len())))
 }
 
-fn open(path: &str) -> io::Result<File> {
-    // A pipe would keep us waiting.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    File::open(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::load;
+    use std::fs;
 
     const KEY: &str = "0123456789abcdef";
 

@@ -81,7 +81,8 @@ impl ConfigFile {
     }
 }
 
-/// One byte more than [`MAX_BYTES`] at most, so that a device or a pipe cannot fill the memory.
+/// One byte more than [`MAX_BYTES`] at most, so that a device or a pipe cannot fill the memory: `-config <(…)` and
+/// `-config /dev/stdin` are as good as a file.
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;

@@ -2,7 +2,7 @@
 
 use super::places::name_of_login;
 use super::reader::{Fault, Fields, Reader};
-use super::{Config, Expected, Lookup, duration, expand};
+use super::{Config, Expected, Lookup, duration, file};
 use crate::http_client::BaseUrl;
 use crate::json::Value;
 use crate::kubernetes::access::SERVICE_ACCOUNT_FOLDER;
@@ -151,8 +151,7 @@ fn live(value: &Reader<'_>, lookup: Lookup<'_>) -> Result<LivePlan, Fault> {
     };
     let path = |name: &str| -> Result<Option<PathBuf>, Fault> {
         let Some(value) = fields.get(name) else { return Ok(None) };
-        let path =
-            value.text("a path", |text| expand(text, lookup).map_err(|error| Expected::new(error.to_string())))?;
+        let path = file::path(value, lookup)?;
         Ok((!path.is_empty()).then(|| PathBuf::from(path)))
     };
     let entry = match (path("token_file")?, fields.get("kubernetes_role"), path("service_account_token_file")?) {

@@ -1,9 +1,9 @@
 //! The key `renewals`.
 
 use super::reader::{Fault, Fields, Reader};
-use super::{Config, Expected, Lookup, duration, expand, file, places};
+use super::{Config, Expected, Lookup, duration, file, places};
 use crate::http_client::{BaseUrl, Method};
-use crate::kubernetes::check_qualified;
+use crate::kubernetes::{check_label_value, check_qualified};
 use crate::observation::cluster_label;
 use crate::renewal::{
     BeforeExpiry, CredentialsPlan, Place, Policy, Renewal, RequestPlan, TargetPlan, Template, TemplateError,
@@ -128,17 +128,12 @@ fn labels(value: &Reader<'_>) -> Result<Vec<(String, String)>, Fault> {
     Ok(read)
 }
 
-/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 fn label_value(text: &str) -> Result<String, Expected> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let ends = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
-    let bytes = text.as_bytes();
-    if text.len() > 63 || !text.bytes().all(allowed) || !ends(bytes.first().copied()) || !ends(bytes.last().copied()) {
-        return Err(Expected::new(
+    check_label_value(text).map(|()| text.to_owned()).map_err(|_| {
+        Expected::new(
             "a label's value: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
-        ));
-    }
-    Ok(text.to_owned())
+        )
+    })
 }
 
 /// Unless said otherwise, credentials are in the cluster of the token.
@@ -351,6 +346,20 @@ fn seconds(text: &str, least: u64, most: u64) -> Result<Duration, Expected> {
 }
 
 fn path(value: &Reader<'_>, lookup: Lookup<'_>) -> Result<PathBuf, Fault> {
-    let path = value.text("a path", |text| expand(text, lookup).map_err(|error| Expected::new(error.to_string())))?;
-    Ok(PathBuf::from(path))
+    file::path(value, lookup).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_what_was_written() {
+        for (text, share) in [("0.29%", 29), ("4.35%", 435), ("12.5%", 1_250), ("0.01%", 1), ("50%", 5_000)] {
+            assert_eq!(before_expiry(text), Ok(BeforeExpiry::Share(share)), "{text}");
+        }
+        for text in ["0.009%", "50.01%", "-1%", "%", "1e1%"] {
+            assert!(before_expiry(text).is_err(), "{text}");
+        }
+    }
 }

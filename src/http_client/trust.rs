@@ -1,11 +1,11 @@
 //! Whom we believe: bundles of CA certificates, given or the system's.
 
+use crate::whole_file;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::collections::HashSet;
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const SYSTEM_BUNDLES: [&str; 6] = [
 ];
 
 /// A bundle of public CAs has about 250 KiB; this is far beyond.
-const MAX_BUNDLE_BYTES: u64 = 16 << 20;
+const MAX_BUNDLE_BYTES: usize = 16 << 20;
 
 /// Which server certificates are accepted.
 #[derive(Clone, Debug)]
@@ -128,14 +128,14 @@ impl TrustBundle {
     /// If there is none.
     pub fn system(ssl_cert_file: Option<&Path>) -> Result<Self, TrustError> {
         if let Some(path) = ssl_cert_file {
-            let pem = read_bundle(path)
+            let pem = whole_file::read(path, MAX_BUNDLE_BYTES)
                 .map_err(|error| TrustError::Unreadable { path: path.to_owned(), cause: error.to_string() })?;
             return Self::from_pem(&pem, &format!("SSL_CERT_FILE: {}", path.display()));
         }
         SYSTEM_BUNDLES
             .iter()
             .find_map(|path| {
-                let pem = read_bundle(Path::new(path)).ok()?;
+                let pem = whole_file::read(Path::new(path), MAX_BUNDLE_BYTES).ok()?;
                 // No server is itself in the system's bundle, and a copy of all of it is not small.
                 Self::from_pem(&pem, path).ok().map(|bundle| Self { exact: Arc::default(), ..bundle })
             })
@@ -159,12 +159,6 @@ impl TrustBundle {
     pub fn unusable(&self) -> usize {
         self.unusable
     }
-}
-
-fn read_bundle(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut pem = Vec::new();
-    std::fs::File::open(path)?.take(MAX_BUNDLE_BYTES).read_to_end(&mut pem)?;
-    Ok(pem)
 }
 
 #[cfg(test)]

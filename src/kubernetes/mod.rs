@@ -4,6 +4,7 @@
 //! come: nothing here holds a whole one.
 
 pub mod access;
+mod access_review;
 mod field_selector;
 mod label_selector;
 pub mod list;
@@ -16,9 +17,10 @@ mod request_error;
 mod status;
 pub mod watch;
 
+pub use access_review::may;
 pub use field_selector::FieldSelector;
 pub use label_selector::{LabelSelector, Unmet};
-pub use name::{check_dns_label, check_qualified, check_subdomain_name};
+pub use name::{check_dns_label, check_label_value, check_qualified, check_subdomain_name};
 pub use namespace_pattern::NamespacePattern;
 pub use query::Query;
 pub use request::{ApiRequest, ApiResponse, Cluster, OnRequest, Verb};

@@ -66,7 +66,7 @@ pub fn check_subdomain_name(text: &str) -> Result<(), &'static str> {
 ///
 /// # Errors
 /// The rule that it breaks, as "the value …".
-pub(super) fn check_label_value(text: &str) -> Result<(), &'static str> {
+pub fn check_label_value(text: &str) -> Result<(), &'static str> {
     if text.len() > 63 {
         return Err("a label's value has at most 63 characters");
     }

@@ -1,10 +1,9 @@
 //! Why a request to an API server failed, in words that an operator can act on.
 
 use crate::http_client::HttpError;
+use crate::log::escape;
 use std::fmt;
 use std::time::Duration;
-
-use super::status;
 
 /// What kind of failure it was. The codes are an interface: metrics carry them, and none is ever renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,7 +132,7 @@ impl RequestError {
     /// message are escaped.
     #[must_use]
     pub fn new(reason: Reason, message: String) -> Self {
-        let message = if message.chars().any(char::is_control) { status::plain(&message) } else { message };
+        let message = escape(&message).into_owned();
         Self { reason, status: None, message, retry_after: None, read_on: false }
     }
 

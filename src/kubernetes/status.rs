@@ -2,6 +2,7 @@
 //! Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>
 
 use crate::http_client::Response;
+use crate::log::escape;
 use crate::redacted::Redacted;
 use crate::time::UnixSeconds;
 use serde::Deserialize;
@@ -71,7 +72,7 @@ pub(super) fn refusal(
     let mut message = format!("{what} at {server}: status {code}");
     if !status.message.is_empty() {
         message.push_str(": ");
-        message.push_str(&shown(&without(&status.message, authorization)));
+        message.push_str(&shown(&without(&status.message, authorization), MAX_MESSAGE));
     }
     if let Some(advice) = advice(reason, request, location.as_deref()) {
         message.push_str("; ");
@@ -140,7 +141,7 @@ fn host_of(location: &str) -> String {
         }
         None => "another path of the same server".to_owned(),
     };
-    shown(&end)
+    shown(&end, MAX_MESSAGE)
 }
 
 /// The server's words without our credentials: some servers and proxies repeat the request that they refuse.
@@ -154,25 +155,12 @@ fn without<'a>(words: &'a str, authorization: Option<&Redacted>) -> Cow<'a, str>
     Cow::Owned(words.replace(credentials, "…"))
 }
 
-/// The server's words, bounded and plain.
-fn shown(words: &str) -> String {
-    match words.char_indices().nth(MAX_MESSAGE) {
-        Some((end, _)) => format!("{}…", plain(words.get(..end).unwrap_or_default())),
-        None => plain(words),
+/// Somebody else's words for people: the first `most` characters, in one line and harmless.
+pub(super) fn shown(words: &str, most: usize) -> String {
+    match words.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", escape(words.get(..end).unwrap_or_default())),
+        None => escape(words).into_owned(),
     }
-}
-
-/// Control characters escaped, which forge log lines, and those that turn the direction of what is read.
-pub(super) fn plain(words: &str) -> String {
-    let mut plain = String::with_capacity(words.len());
-    for c in words.chars() {
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}') {
-            plain.extend(c.escape_default());
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -208,7 +196,7 @@ mod tests {
 
     #[test]
     fn words_of_the_server_are_bounded_and_plain() {
-        assert_eq!(shown("a\nb\u{202e}\x1b[31m"), "a\\nb\\u{202e}\\u{1b}[31m");
-        assert_eq!(shown(&"ä".repeat(600)).chars().count(), MAX_MESSAGE + 1);
+        assert_eq!(shown("a\nb\u{202e}\x1b[31m", 9), "a\\nb\\u{202e}\\x1b[31m");
+        assert_eq!(shown("é\u{200f}\u{61c}é", 3), "é\\u{200f}\\u{61c}…");
     }
 }

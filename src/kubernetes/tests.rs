@@ -319,7 +319,10 @@ fn a_401_has_the_plugin_run_once_more() {
 fn what_a_plugin_does_wrong_is_named_and_nothing_it_wrote_to_us_is_shown() {
     let fake = Fake::new(ok);
     for (script, words) in [
-        ("echo 'no\tway\u{1b}[31m' >&2; exit 3", "failed (exit status: 3): no way [31m (get it there)".to_owned()),
+        (
+            "echo 'no\tway\u{1b}[31m' >&2; exit 3",
+            "failed (exit status: 3): no\\tway\\x1b[31m (get it there)".to_owned(),
+        ),
         ("echo SECRET", "no ExecCredential in JSON (line 1)".to_owned()),
         ("echo '{\"kind\": \"SECRET\"}'", "no ExecCredential in JSON (line 1)".to_owned()),
         (
@@ -389,7 +392,7 @@ fn each_status_has_its_reason_and_the_servers_words() {
         ("409 Conflict", "", status("changed"), Reason::Conflict, "status 409: changed"),
         ("410 Gone", "", status("too old"), Reason::Gone, "status 410: too old"),
         ("418 Teapot", "", "I am".to_owned(), Reason::BadStatus, "status 418"),
-        ("500 Oops", "", status("a\\nb\\u001b"), Reason::ServerError, "status 500: a\\nb\\u{1b}"),
+        ("500 Oops", "", status("a\\nb\\u001b"), Reason::ServerError, "status 500: a\\nb\\x1b"),
         ("503 Busy", "", long, Reason::ServerError, "status 503"),
         (
             "307 Elsewhere",

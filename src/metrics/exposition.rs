@@ -6,8 +6,9 @@ use super::family::{
     TOKEN_NEVER_EXPIRES, TOKEN_NOT_BEFORE,
 };
 use super::own::OwnMetrics;
+use super::text::Text;
 use crate::jwt::TokenType;
-use crate::observation::{TokenObservation, push_label};
+use crate::observation::{LabelSets, TokenObservation, push_label};
 use crate::snapshot::{Snapshot, SourceStatus};
 use crate::time::UnixSeconds;
 use std::io::{self, Write};
@@ -15,39 +16,44 @@ use std::io::{self, Write};
 /// Text format 0.0.4 (Prometheus, "Exposition formats"). Version 3 of Prometheus refuses an answer without it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes go out in pieces of about this size: larger ones were no faster.
-const PIECE: usize = 128 * 1024;
-
 /// Writes the part of the exposition that only a new snapshot changes: most of it.
 ///
 /// # Errors
 /// Those of `out`: a scraper that went away.
 pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let mut text = Text::new(out);
-    text.detailed(snapshot, EXPIRATION, |token| token.expires.map(|at| at.0))?;
-    text.detailed(snapshot, ISSUED_AT, |token| token.issued.map(|at| at.0))?;
-    text.detailed(snapshot, ISSUED_AT_DOCUMENTED, |token| token.issued.map(|at| at.0))?;
+    detailed(&mut text, snapshot, EXPIRATION, &|token| token.expires.map(|at| at.0))?;
+    detailed(&mut text, snapshot, ISSUED_AT, &|token| token.issued.map(|at| at.0))?;
+    detailed(&mut text, snapshot, ISSUED_AT_DOCUMENTED, &|token| token.issued.map(|at| at.0))?;
 
-    text.family(TOKEN_INFO, snapshot.tokens(), |text, token| {
+    let mut info = text.family(TOKEN_INFO);
+    snapshot.each_token(&mut |token| {
         let labels = [token.info(), token.location(), ",type=\"", token.token_type.as_str(), "\""];
-        text.sample(TOKEN_INFO.name, &labels, 1);
+        info.sample(&labels, 1)
     })?;
-    text.dates(snapshot, TOKEN_EXPIRATION, |token| token.expires)?;
-    text.dates(snapshot, TOKEN_ISSUED_AT, |token| token.issued)?;
-    text.dates(snapshot, TOKEN_NOT_BEFORE, |token| token.not_before)?;
-    let endless = |token: &&TokenObservation| token.token_type == TokenType::Jws && token.expires.is_none();
-    text.family(TOKEN_NEVER_EXPIRES, snapshot.tokens().filter(endless), |text, token| {
-        text.sample(TOKEN_NEVER_EXPIRES.name, &[token.location()], 1);
+    info.end();
+    dates(&mut text, snapshot, TOKEN_EXPIRATION, &|token| token.expires)?;
+    dates(&mut text, snapshot, TOKEN_ISSUED_AT, &|token| token.issued)?;
+    dates(&mut text, snapshot, TOKEN_NOT_BEFORE, &|token| token.not_before)?;
+    let mut endless = text.family(TOKEN_NEVER_EXPIRES);
+    snapshot.each_token(&mut |token| {
+        if token.token_type != TokenType::Jws || token.expires.is_some() {
+            return Ok(());
+        }
+        endless.sample(&[token.location()], 1)
     })?;
-    text.family(TOKEN_ERROR, snapshot.errors(), |text, (location, reason)| {
-        text.sample(TOKEN_ERROR.name, &[location, ",reason=\"", reason.as_str(), "\""], 1);
-    })?;
+    endless.end();
+    let mut errors = text.family(TOKEN_ERROR);
+    for (location, reason) in snapshot.errors() {
+        errors.sample(&[location, ",reason=\"", reason.as_str(), "\""], 1)?;
+    }
+    errors.end();
 
-    text.sources(snapshot, SOURCE_UP, |source| Some(i64::from(source.up)))?;
-    text.scopes(snapshot)?;
-    text.sources(snapshot, SOURCE_LAST_SUCCESS, |source| source.last_success.map(|at| at.0))?;
-    text.sources(snapshot, SOURCE_TOKENS, |source| i64::try_from(source.tokens).ok())?;
-    text.sources(snapshot, SOURCE_SECRETS, |source| i64::try_from(source.secrets).ok())?;
+    sources(&mut text, snapshot, SOURCE_UP, &|source| Some(i64::from(source.up)))?;
+    scopes(&mut text, snapshot)?;
+    sources(&mut text, snapshot, SOURCE_LAST_SUCCESS, &|source| source.last_success.map(|at| at.0))?;
+    sources(&mut text, snapshot, SOURCE_TOKENS, &|source| i64::try_from(source.tokens).ok())?;
+    sources(&mut text, snapshot, SOURCE_SECRETS, &|source| i64::try_from(source.secrets).ok())?;
     text.end()
 }
 
@@ -58,12 +64,10 @@ pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()
 /// Those of `out`: a scraper that went away.
 pub fn encode_passing(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut dyn Write) -> io::Result<()> {
     let mut text = Text::new(out);
-    text.detailed(snapshot, EXPIRES_IN, |token| token.expires.map(|at| at.since(now)))?;
-    text.detailed(snapshot, ISSUED_SINCE, |token| token.issued.map(|at| now.since(at)))?;
-    let mut own_families = String::new();
-    own.encode_logins(now, &mut own_families);
-    own.encode(&mut own_families);
-    text.push(&own_families);
+    detailed(&mut text, snapshot, EXPIRES_IN, &|token| token.expires.map(|at| at.since(now)))?;
+    detailed(&mut text, snapshot, ISSUED_SINCE, &|token| token.issued.map(|at| now.since(at)))?;
+    own.encode_logins(now, &mut text)?;
+    own.encode(&mut text)?;
     text.end()
 }
 
@@ -82,148 +86,87 @@ pub fn encode(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut
 /// Those of `out`.
 pub fn encode_for_file(snapshot: &Snapshot, own: &OwnMetrics, out: &mut dyn Write) -> io::Result<()> {
     encode_lasting(snapshot, out)?;
-    let mut own_families = String::new();
-    own.encode_lasting_logins(&mut own_families);
-    own.encode_those(&mut own_families, |name| !name.starts_with("process_"));
-    out.write_all(own_families.as_bytes())
+    let mut text = Text::new(out);
+    own.encode_lasting_logins(&mut text)?;
+    own.encode_those(&mut text, |name| !name.starts_with("process_"))?;
+    text.end()
 }
 
-/// The text on its way out.
-struct Text<'a> {
-    piece: Vec<u8>,
-    out: &'a mut dyn Write,
+/// A family with one sample per series of each token: here is where a scrape spends its time.
+fn detailed(
+    text: &mut Text<'_>,
+    snapshot: &Snapshot,
+    family: Family,
+    value: &dyn Fn(&TokenObservation) -> Option<i64>,
+) -> io::Result<()> {
+    let mut samples = text.family(family);
+    snapshot.each_detailed(&mut |token| {
+        let Some(value) = value(token).filter(|_| token.series_count() > 0) else { return Ok(()) };
+        samples.value(value)?;
+        let LabelSets { first, head, mut others, tail } = token.label_sets();
+        samples.labels(first)?;
+        samples.end_sample()?;
+        while let Some((one, rest)) = memchr::memchr(b'\n', others).and_then(|at| others.split_at_checked(at)) {
+            others = rest.get(1..).unwrap_or_default();
+            samples.labels(head)?;
+            samples.labels(one)?;
+            samples.labels(tail)?;
+            samples.end_sample()?;
+        }
+        Ok(())
+    })?;
+    samples.end();
+    Ok(())
 }
 
-impl<'a> Text<'a> {
-    fn new(out: &'a mut dyn Write) -> Self {
-        Self { piece: Vec::with_capacity(PIECE + 8 * 1024), out }
-    }
+/// A family with one sample per token that has the date.
+fn dates(
+    text: &mut Text<'_>,
+    snapshot: &Snapshot,
+    family: Family,
+    date: &dyn Fn(&TokenObservation) -> Option<UnixSeconds>,
+) -> io::Result<()> {
+    let mut samples = text.family(family);
+    snapshot.each_token(&mut |token| {
+        let Some(date) = date(token) else { return Ok(()) };
+        samples.sample(&[token.location()], date.0)
+    })?;
+    samples.end();
+    Ok(())
+}
 
-    fn end(self) -> io::Result<()> {
-        self.out.write_all(&self.piece)
-    }
-
-    fn push(&mut self, text: &str) {
-        self.piece.extend_from_slice(text.as_bytes());
-    }
-
-    fn write_if_full(&mut self) -> io::Result<()> {
-        if self.piece.len() >= PIECE {
-            self.out.write_all(&self.piece)?;
-            self.piece.clear();
-        }
-        Ok(())
-    }
-
-    /// One family; without a sample nothing of it appears.
-    fn family<T>(
-        &mut self,
-        family: Family,
-        items: impl Iterator<Item = T>,
-        mut write: impl FnMut(&mut Self, T),
-    ) -> io::Result<()> {
-        let mut begun = false;
-        for item in items {
-            if !begun {
-                begun = true;
-                for part in [
-                    "# HELP ",
-                    family.name,
-                    " ",
-                    family.help,
-                    "\n# TYPE ",
-                    family.name,
-                    " ",
-                    family.kind.as_str(),
-                    "\n",
-                ] {
-                    self.push(part);
-                }
-            }
-            write(self, item);
-            self.write_if_full()?;
-        }
-        Ok(())
-    }
-
-    fn sample(&mut self, name: &str, labels: &[&str], value: i64) {
-        self.push(name);
-        self.push("{");
-        for part in labels {
-            self.push(part);
-        }
-        self.push("} ");
-        self.push(itoa::Buffer::new().format(value));
-        self.push("\n");
-    }
-
-    /// A family with one sample per series of each token.
-    fn detailed(
-        &mut self,
-        snapshot: &Snapshot,
-        family: Family,
-        value: impl Fn(&TokenObservation) -> Option<i64>,
-    ) -> io::Result<()> {
-        let tokens = snapshot.detailed_tokens().filter(|token| token.series_count() > 0);
-        let tokens = tokens.filter_map(|token| value(token).map(|value| (token, value)));
-        // Here is where a scrape spends its time: as few pieces a sample as can be.
-        let begin = format!("{}{{", family.name);
-        let mut end = String::new();
-        self.family(family, tokens, |text, (token, value)| {
-            end.clear();
-            end.push_str("} ");
-            end.push_str(itoa::Buffer::new().format(value));
-            end.push('\n');
-            let (head, mut series, tail) = token.pieces();
-            while let Some((one, rest)) = memchr::memchr(b'\n', series).and_then(|at| series.split_at_checked(at)) {
-                series = rest.get(1..).unwrap_or_default();
-                text.piece.extend_from_slice(begin.as_bytes());
-                text.piece.extend_from_slice(head);
-                text.piece.extend_from_slice(one);
-                text.piece.extend_from_slice(tail);
-                text.piece.extend_from_slice(end.as_bytes());
-            }
-        })
-    }
-
-    /// A family with one sample per token that has the date.
-    fn dates(
-        &mut self,
-        snapshot: &Snapshot,
-        family: Family,
-        date: impl Fn(&TokenObservation) -> Option<UnixSeconds>,
-    ) -> io::Result<()> {
-        let tokens = snapshot.tokens().filter_map(|token| date(token).map(|at| (token, at)));
-        self.family(family, tokens, |text, (token, at)| text.sample(family.name, &[token.location()], at.0))
-    }
-
-    /// The family with one sample per part of a source.
-    fn scopes(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        let sources = snapshot.sources().iter();
-        let scopes = sources.flat_map(|source| source.scopes.iter().map(move |scope| (source, scope)));
-        self.family(SCOPE_UP, scopes, |text, (source, scope)| {
+/// The family with one sample per part of a source.
+fn scopes(text: &mut Text<'_>, snapshot: &Snapshot) -> io::Result<()> {
+    let mut samples = text.family(SCOPE_UP);
+    for source in snapshot.sources() {
+        for scope in &*source.scopes {
             let mut labels = String::new();
             push_label(&mut labels, "scope", &scope.name);
             labels.push(',');
             push_label(&mut labels, "source", &source.name);
-            text.sample(SCOPE_UP.name, &[&labels], i64::from(scope.up));
-        })
+            samples.sample(&[&labels], i64::from(scope.up))?;
+        }
     }
+    samples.end();
+    Ok(())
+}
 
-    /// A family with one sample per source.
-    fn sources(
-        &mut self,
-        snapshot: &Snapshot,
-        family: Family,
-        value: impl Fn(&SourceStatus) -> Option<i64>,
-    ) -> io::Result<()> {
-        let sources = snapshot.sources().iter().filter_map(|source| value(source).map(|value| (source, value)));
-        self.family(family, sources, |text, (source, value)| {
-            let mut label = String::new();
-            push_label(&mut label, "source", &source.name);
-            text.sample(family.name, &[&label], value);
-        })
+/// A family with one sample per source.
+fn sources(
+    text: &mut Text<'_>,
+    snapshot: &Snapshot,
+    family: Family,
+    value: &dyn Fn(&SourceStatus) -> Option<i64>,
+) -> io::Result<()> {
+    let mut samples = text.family(family);
+    for source in snapshot.sources() {
+        let Some(value) = value(source) else { continue };
+        let mut label = String::new();
+        push_label(&mut label, "source", &source.name);
+        samples.sample(&[&label], value)?;
     }
+    samples.end();
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use super::family::{
     Family, LOGIN_ACCEPTED, LOGIN_ACCEPTED_FROM, LOGIN_ACCEPTED_UNTIL, LOGIN_CONFIG_AGE, LOGIN_REFUSED,
     LOGIN_UNDETERMINED,
 };
+use super::text::Text;
 use crate::login::{Assessment, Verdict, Window};
 use crate::observation::{LoginName, labels, push_label};
 use crate::time::UnixSeconds;
 use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
 
 /// What is known of one token and one role.
@@ -155,85 +157,65 @@ impl LoginBoard {
     }
 }
 
-/// Appends the families at an instant. Without a sample nothing of a family appears.
-pub(super) fn encode(board: &LoginBoard, now: UnixSeconds, out: &mut String) {
-    let accepted = |case: &LoginCase| match case.judged.at(now) {
+/// Writes the families at an instant. Without a sample nothing of a family appears.
+pub(super) fn encode(board: &LoginBoard, now: UnixSeconds, text: &mut Text<'_>) -> io::Result<()> {
+    family(LOGIN_ACCEPTED, board, text, &|case| match case.judged.at(now) {
         Verdict::Accepted => Some(("", 1)),
         Verdict::Refused(_) => Some(("", 0)),
         Verdict::Undetermined(_) => None,
-    };
-    family(LOGIN_ACCEPTED, board, accepted, out);
-    let refused = |case: &LoginCase| match case.judged.at(now) {
+    })?;
+    family(LOGIN_REFUSED, board, text, &|case| match case.judged.at(now) {
         Verdict::Refused(reason) => Some((reason.code(), 1)),
         _ => None,
-    };
-    family(LOGIN_REFUSED, board, refused, out);
-    let undetermined = |case: &LoginCase| match case.judged.at(now) {
+    })?;
+    family(LOGIN_UNDETERMINED, board, text, &|case| match case.judged.at(now) {
         Verdict::Undetermined(reason) => Some((reason.code(), 1)),
         _ => None,
-    };
-    family(LOGIN_UNDETERMINED, board, undetermined, out);
-    windows(board, Some(now), out);
-    let mut begun = false;
+    })?;
+    windows(board, Some(now), text)?;
+    let mut ages = text.family(LOGIN_CONFIG_AGE);
     for (name, at) in &board.read {
         let mut login = String::new();
         push_label(&mut login, "login", name);
-        begin(LOGIN_CONFIG_AGE, &mut begun, out);
-        sample(LOGIN_CONFIG_AGE, &[&login], now.since(*at).max(0), out);
+        ages.sample(&[&login], now.since(*at).max(0))?;
     }
+    ages.end();
+    Ok(())
 }
 
-/// Appends from when until when tokens are let in. Without `now`: only where that does not depend on the clock.
-pub(super) fn windows(board: &LoginBoard, now: Option<UnixSeconds>, out: &mut String) {
+/// Writes from when until when tokens are let in. Without `now`: only where that does not depend on the clock.
+pub(super) fn windows(board: &LoginBoard, now: Option<UnixSeconds>, text: &mut Text<'_>) -> io::Result<()> {
     let window = |case: &LoginCase| match (&case.judged, now) {
         (judged, Some(now)) => judged.window_at(now),
         (Judged::Always(_), None) => None,
         (Judged::Assessed(assessment), None) => assessment.window(),
     };
-    family(LOGIN_ACCEPTED_FROM, board, |case| Some(("", window(case)?.from?.0)), out);
-    family(LOGIN_ACCEPTED_UNTIL, board, |case| Some(("", window(case)?.until?.0)), out);
+    family(LOGIN_ACCEPTED_FROM, board, text, &|case| Some(("", window(case)?.from?.0)))?;
+    family(LOGIN_ACCEPTED_UNTIL, board, text, &|case| Some(("", window(case)?.until?.0)))
 }
 
 /// One sample for each case that has a value, with the label `reason` where there is one.
 fn family(
     family: Family,
     board: &LoginBoard,
-    value: impl Fn(&LoginCase) -> Option<(&'static str, i64)>,
-    out: &mut String,
-) {
-    let mut begun = false;
+    text: &mut Text<'_>,
+    value: &dyn Fn(&LoginCase) -> Option<(&'static str, i64)>,
+) -> io::Result<()> {
+    let mut samples = text.family(family);
     for case in &board.cases {
         let Some((reason, value)) = value(case) else { continue };
-        begin(family, &mut begun, out);
-        let reason: &[&str] = if reason.is_empty() { &[] } else { &[",reason=\"", reason, "\""] };
-        let labels = [&[&*case.login], reason, &[",", &*case.role_and_location]].concat();
-        sample(family, &labels, value, out);
+        let (begin, end) = if reason.is_empty() { ("", ",") } else { (",reason=\"", "\",") };
+        samples.sample(&[&case.login, begin, reason, end, &case.role_and_location], value)?;
     }
-}
-
-fn begin(family: Family, begun: &mut bool, out: &mut String) {
-    if !std::mem::replace(begun, true) {
-        for part in
-            ["# HELP ", family.name, " ", family.help, "\n# TYPE ", family.name, " ", family.kind.as_str(), "\n"]
-        {
-            out.push_str(part);
-        }
-    }
-}
-
-fn sample(family: Family, labels: &[&str], value: i64, out: &mut String) {
-    out.push_str(family.name);
-    out.push('{');
-    out.extend(labels.iter().copied());
-    out.push_str("} ");
-    out.push_str(itoa::Buffer::new().format(value));
-    out.push('\n');
+    samples.end();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::login::{Refusal, Unknown};
+    use crate::metrics::text::tests::written;
 
     #[test]
     fn what_has_no_value_has_no_sample() {
@@ -247,8 +229,7 @@ mod tests {
             case("c".into(), Verdict::Undetermined(Unknown::MountUnreachable)),
         ];
         let board = LoginBoard::new(cases, vec![("l".into(), UnixSeconds(90))]);
-        let mut text = String::new();
-        encode(&board, UnixSeconds(100), &mut text);
+        let text = written(|text| encode(&board, UnixSeconds(100), text));
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             samples,
@@ -260,9 +241,7 @@ mod tests {
                 "jwt_exporter_login_config_age_seconds{login=\"l\"} 10",
             ]
         );
-        text.clear();
-        encode(&LoginBoard::default(), UnixSeconds(100), &mut text);
-        assert_eq!(text, "");
+        assert_eq!(written(|text| encode(&LoginBoard::default(), UnixSeconds(100), text)), "");
     }
 
     #[test]

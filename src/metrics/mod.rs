@@ -9,6 +9,7 @@ mod family;
 mod logins;
 mod own;
 mod renewals;
+mod text;
 
 pub use exposition::{CONTENT_TYPE, encode, encode_for_file, encode_lasting, encode_passing};
 pub use family::{FAMILIES, Family, Kind};

@@ -3,6 +3,7 @@
 use super::family::{BUILD_INFO, CONFIG_RELOAD, ERROR_TOTAL, KUBE_REQUESTS, POLL_DURATION, SOURCE_ERRORS};
 use super::logins::{self, LoginBoard};
 use super::renewals::{self, RenewalStatus};
+use super::text::Text;
 use crate::published::Published;
 use crate::time::UnixSeconds;
 use prometheus::core::Collector;
@@ -10,6 +11,7 @@ use prometheus::proto::LabelPair;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::io;
 use std::sync::Arc;
 
 /// What this program was made from.
@@ -122,14 +124,14 @@ impl OwnMetrics {
         self.logins.load()
     }
 
-    /// Appends the families of the logins, as they are at an instant.
-    pub(super) fn encode_logins(&self, now: UnixSeconds, text: &mut String) {
-        logins::encode(&self.logins.load(), now, text);
+    /// Writes the families of the logins, as they are at an instant.
+    pub(super) fn encode_logins(&self, now: UnixSeconds, text: &mut Text<'_>) -> io::Result<()> {
+        logins::encode(&self.logins.load(), now, text)
     }
 
-    /// Appends those of them that still hold when they are read later.
-    pub(super) fn encode_lasting_logins(&self, text: &mut String) {
-        logins::windows(&self.logins.load(), None, text);
+    /// Writes those of them that still hold when they are read later.
+    pub(super) fn encode_lasting_logins(&self, text: &mut Text<'_>) -> io::Result<()> {
+        logins::windows(&self.logins.load(), None, text)
     }
 
     /// A source is gone for good: its own series go with it. What it added to the total stays.
@@ -158,27 +160,29 @@ impl OwnMetrics {
         self.renewals.load()
     }
 
-    /// Appends the families in text format. What cannot be encoded (an empty family) is left out.
-    pub(super) fn encode(&self, text: &mut String) {
-        self.encode_those(text, |_| true);
+    /// Writes the families. What cannot be encoded (an empty family) is left out.
+    pub(super) fn encode(&self, text: &mut Text<'_>) -> io::Result<()> {
+        self.encode_those(text, |_| true)
     }
 
     /// Those whose names are wanted.
-    pub(super) fn encode_those(&self, text: &mut String, wanted: impl Fn(&str) -> bool) {
+    pub(super) fn encode_those(&self, text: &mut Text<'_>, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+        let mut encoded = String::new();
         // Family by family: one that fails must not take the others along.
         for family in self.registry.gather().iter().filter(|family| wanted(family.name())) {
-            let before = text.len();
-            if TextEncoder::new().encode_utf8(std::slice::from_ref(family), text).is_err() {
-                text.truncate(before);
+            encoded.clear();
+            if TextEncoder::new().encode_utf8(std::slice::from_ref(family), &mut encoded).is_ok() {
+                text.push(encoded.as_bytes())?;
             }
         }
-        renewals::encode(&self.renewals.load(), text);
+        renewals::encode(&self.renewals.load(), text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::text::tests::written;
 
     #[test]
     fn everything_is_counted() {
@@ -187,8 +191,7 @@ mod tests {
         own.count_source_error("kubernetes", "forbidden");
         own.observe_poll("kubernetes", 0.3);
         own.count_kube_request("list", "secrets", "200");
-        let mut text = String::new();
-        own.encode(&mut text);
+        let text = written(|text| own.encode(text));
         for line in [
             "jwt_exporter_error_total 2\n",
             "jwt_exporter_source_errors_total{reason=\"forbidden\",source=\"kubernetes\"} 1\n",
@@ -202,8 +205,7 @@ mod tests {
         own.set_reload(false);
         own.count_source_error("kubernetes/two", "forbidden");
         own.forget_source("kubernetes");
-        text.clear();
-        own.encode(&mut text);
+        let text = written(|text| own.encode(text));
         assert!(!text.contains("source=\"kubernetes\""), "{text}");
         for line in [
             "jwt_exporter_error_total 3\n",

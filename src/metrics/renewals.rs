@@ -1,8 +1,9 @@
 //! The families of the renewals.
 
 use super::family::{Family, RENEWAL_ERROR, RENEWAL_INSECURE, RENEWAL_LAST_SUCCESS, RENEWAL_NEXT, RENEWALS};
+use super::text::Text;
 use crate::time::UnixSeconds;
-use std::fmt::Write as _;
+use std::io;
 
 /// What is shown of one renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,53 +47,62 @@ impl RenewalStatus {
     }
 }
 
-/// Appends the families, in the order of the configuration. Without a sample nothing of a family appears.
-pub(super) fn encode(renewals: &[RenewalStatus], out: &mut String) {
-    let counts = renewals.iter().flat_map(|one| [(one, "failure", one.failures), (one, "success", one.successes)]);
-    let counts =
-        counts.map(|(one, result, count)| (format!("result=\"{result}\",{}", one.location), count.to_string()));
-    family(RENEWALS, counts, out);
-    let dates = |date: fn(&RenewalStatus) -> Option<UnixSeconds>| {
-        renewals.iter().filter_map(move |one| date(one).map(|at| (one.location.clone(), at.0.to_string())))
-    };
-    family(RENEWAL_LAST_SUCCESS, dates(|one| one.last_success), out);
-    family(RENEWAL_NEXT, dates(|one| one.next), out);
-    let error = |one: &RenewalStatus| Some((format!("reason=\"{}\",{}", one.error?, one.location), "1".to_owned()));
-    family(RENEWAL_ERROR, renewals.iter().filter_map(error), out);
-    let insecure = renewals.iter().filter(|one| one.insecure);
-    family(RENEWAL_INSECURE, insecure.map(|one| (one.location.clone(), "1".to_owned())), out);
+/// Writes the families, in the order of the configuration. Without a sample nothing of a family appears.
+pub(super) fn encode(renewals: &[RenewalStatus], text: &mut Text<'_>) -> io::Result<()> {
+    let mut counts = text.family(RENEWALS);
+    for one in renewals {
+        for (result, count) in [("failure", one.failures), ("success", one.successes)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            counts.sample(&["result=\"", result, "\",", &one.location], count)?;
+        }
+    }
+    counts.end();
+    family(RENEWAL_LAST_SUCCESS, renewals, text, &|one| Some(one.last_success?.0))?;
+    family(RENEWAL_NEXT, renewals, text, &|one| Some(one.next?.0))?;
+    let mut errors = text.family(RENEWAL_ERROR);
+    for one in renewals {
+        if let Some(reason) = one.error {
+            errors.sample(&["reason=\"", reason, "\",", &one.location], 1)?;
+        }
+    }
+    errors.end();
+    family(RENEWAL_INSECURE, renewals, text, &|one| one.insecure.then_some(1))
 }
 
-fn family(family: Family, samples: impl Iterator<Item = (String, String)>, out: &mut String) {
-    let mut begun = false;
-    for (labels, value) in samples {
-        if !begun {
-            begun = true;
-            let Family { name, help, kind } = family;
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
+/// One sample for each renewal that has a value.
+fn family(
+    family: Family,
+    renewals: &[RenewalStatus],
+    text: &mut Text<'_>,
+    value: &dyn Fn(&RenewalStatus) -> Option<i64>,
+) -> io::Result<()> {
+    let mut samples = text.family(family);
+    for one in renewals {
+        if let Some(value) = value(one) {
+            samples.sample(&[&one.location], value)?;
         }
-        let _ = writeln!(out, "{}{{{labels}}} {value}", family.name);
     }
+    samples.end();
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::text::tests::written;
 
     #[test]
     fn what_is_not_known_has_no_sample() {
-        let mut text = String::new();
-        encode(&[], &mut text);
-        assert_eq!(text, "");
+        assert_eq!(written(|text| encode(&[], text)), "");
         let fresh = RenewalStatus::new("n/s".into(), "secret_key=\"k\"".into(), false);
-        encode(std::slice::from_ref(&fresh), &mut text);
+        let text = written(|text| encode(std::slice::from_ref(&fresh), text));
         assert!(text.ends_with(
             "jwt_exporter_renewals_total{result=\"failure\",secret_key=\"k\"} 0\n\
              jwt_exporter_renewals_total{result=\"success\",secret_key=\"k\"} 0\n"
         ));
-        text.clear();
         let at = Some(UnixSeconds(7));
-        encode(&[RenewalStatus { last_success: at, next: at, error: Some("tls"), insecure: true, ..fresh }], &mut text);
+        let all = RenewalStatus { last_success: at, next: at, error: Some("tls"), insecure: true, ..fresh };
+        let text = written(|text| encode(&[all], text));
         for line in [
             "jwt_exporter_renewal_last_success_timestamp_seconds{secret_key=\"k\"} 7\n",
             "jwt_exporter_renewal_next_timestamp_seconds{secret_key=\"k\"} 7\n",

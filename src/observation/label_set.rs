@@ -1,7 +1,7 @@
 //! Label sets in the text format, written once when a token is read and sent as they are at every scrape.
 //! (Prometheus, "Exposition formats", text-based format: label values escape `\`, `"` and the line feed.)
 
-use super::Showing;
+use super::{Showing, labels};
 pub use crate::jwt::without_tokens;
 
 /// A label value longer than this is cut: claims may be megabytes, and every scrape would carry them.
@@ -188,26 +188,7 @@ fn cut(value: &str) -> (&str, &'static str) {
 /// The value of a label in a set that [`push_label`] wrote.
 #[must_use]
 pub fn label_value(set: &str, name: &str) -> Option<String> {
-    let mut rest = set;
-    loop {
-        let (found, behind) = rest.split_once("=\"")?;
-        let mut value = String::new();
-        let mut characters = behind.char_indices();
-        let end = loop {
-            match characters.next()? {
-                (at, '"') => break at,
-                (_, '\\') => match characters.next()?.1 {
-                    'n' => value.push('\n'),
-                    escaped => value.push(escaped),
-                },
-                (_, character) => value.push(character),
-            }
-        };
-        if found.trim_start_matches(',') == name {
-            return Some(value);
-        }
-        rest = behind.get(end + 1..)?;
-    }
+    labels(set).find(|(known, _)| *known == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

@@ -25,5 +25,5 @@ pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
 pub use showing::{Showing, Showings, TokenSeries};
-pub use token::{Bounds, SecretObservation, TokenError, TokenObservation, location};
+pub use token::{Bounds, LabelSets, SecretObservation, TokenError, TokenObservation, location};
 pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};

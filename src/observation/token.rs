@@ -2,6 +2,7 @@
 
 use super::{ExtraLabels, ExtraLength, KeptToken, MAX_LABEL_BYTES, Reading, Reason, Showing, TokenSeries, push_label};
 use crate::jwt::{ClaimsSet, TokenType, UnverifiedJwt};
+use crate::prefetch::prefetch;
 use crate::time::UnixSeconds;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -132,14 +133,16 @@ impl fmt::Debug for TokenError {
 /// One token: its labels as they go out, and its times.
 ///
 /// The text holds, one after the other, `algorithm="…",` and the claims that the configuration adds · the labels from `audience`
-/// to `name` · the location, which ends in the labels of Kubernetes objects that the configuration adds · `,` and `subject` · and
-/// per series `role="…",scope="…",` with a line feed behind it, which no escaped label contains. A sample is then made of three
-/// pieces of it. What the configuration drops is not there.
+/// to `name` · `role="…",scope="…",` of the first series · the location, which ends in the labels of Kubernetes objects that the
+/// configuration adds · `,` and `subject` · and of each further series `role="…",scope="…",` with a line feed behind it, which no
+/// escaped label contains. So the label set of the first series, of most tokens the only one, is one piece of it, that of another
+/// one is three. What the configuration drops is not there.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenObservation {
     text: Box<str>,
     info_end: u32,
     head_end: u32,
+    first_end: u32,
     location_end: u32,
     tail_end: u32,
     series: u32,
@@ -153,6 +156,19 @@ pub struct TokenObservation {
     pub issued: Option<UnixSeconds>,
     /// `nbf`.
     pub not_before: Option<UnixSeconds>,
+}
+
+/// The label sets of a token's series in the detailed families, in pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelSets<'a> {
+    /// That of the first series.
+    pub first: &'a [u8],
+    /// What the others have in front of `role`.
+    pub head: &'a [u8],
+    /// What the others have between head and tail, each with a line feed behind.
+    pub others: &'a [u8],
+    /// What the others have behind `scope`.
+    pub tail: &'a [u8],
 }
 
 /// The place of a token as labels, and those that the configuration adds: the same in every family that speaks of it.
@@ -203,12 +219,16 @@ impl TokenObservation {
             TokenSeries::Compact => (0, false),
         };
         let short = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let (labels, series_labels) = text.split_at_checked(tail_end).unwrap_or_default();
+        let (head, tail) = labels.split_at_checked(head_end).unwrap_or_default();
+        let (first, others) = series_labels.split_once('\n').unwrap_or_default();
         Self {
-            text: Box::from(text.as_str()),
+            text: [head, first, tail, others].concat().into(),
             info_end: short(info_end),
             head_end: short(head_end),
-            location_end: short(location_end),
-            tail_end: short(tail_end),
+            first_end: short(head_end + first.len()),
+            location_end: short(location_end + first.len()),
+            tail_end: short(tail_end + first.len()),
             series: short(series),
             joined,
             token_type: jwt.token_type,
@@ -221,9 +241,9 @@ impl TokenObservation {
     /// The same at another location.
     fn with_location(&self, location: &str) -> Self {
         let behind = self.text.get(self.location_end as usize..).unwrap_or_default();
-        let location_end = self.head_end.saturating_add(u32::try_from(location.len()).unwrap_or(u32::MAX));
+        let location_end = self.first_end.saturating_add(u32::try_from(location.len()).unwrap_or(u32::MAX));
         Self {
-            text: [self.head(), location, behind].concat().into(),
+            text: [self.part(0, self.first_end), location, behind].concat().into(),
             location_end,
             tail_end: location_end.saturating_add(self.tail_end.saturating_sub(self.location_end)),
             ..*self
@@ -234,34 +254,29 @@ impl TokenObservation {
         self.text.get(from as usize..to as usize).unwrap_or_default()
     }
 
-    /// Reads a little of it, so that it is in the processor's cache; the value means nothing.
-    #[must_use]
-    pub fn touch(&self) -> usize {
-        self.text.len() ^ self.series as usize ^ usize::from(self.expires.is_some() ^ self.not_before.is_some())
+    /// Has the processor fetch its whole text: it will be read soon.
+    pub fn prefetch_text(&self) {
+        prefetch(self.text.as_bytes());
     }
 
-    /// The same of its text, but for an unusually long one's end.
-    #[must_use]
-    pub fn touch_text(&self) -> usize {
-        touch_lines(self.text.as_bytes())
-    }
-
-    /// The same of its location.
-    #[must_use]
-    pub fn touch_location(&self) -> usize {
-        touch_lines(self.bytes(self.head_end, self.location_end))
+    /// The same of its location alone.
+    pub fn prefetch_location(&self) {
+        prefetch(self.bytes(self.first_end, self.location_end));
     }
 
     fn bytes(&self, from: u32, to: u32) -> &[u8] {
         self.text.as_bytes().get(from as usize..to as usize).unwrap_or_default()
     }
 
-    /// What a sample of it is made of: [`head`](Self::head), the lines of [`series`](Self::series), each with its line feed, and
-    /// [`tail`](Self::tail). As bytes, since to cut a text looks at what stands on both sides of the cut.
+    /// The labels of its samples. As bytes, since to cut a text looks at what stands on both sides of the cut.
     #[must_use]
-    pub fn pieces(&self) -> (&[u8], &[u8], &[u8]) {
-        let series = self.text.as_bytes().get(self.tail_end as usize..).unwrap_or_default();
-        (self.bytes(0, self.head_end), series, self.bytes(self.head_end, self.tail_end))
+    pub fn label_sets(&self) -> LabelSets<'_> {
+        LabelSets {
+            first: self.bytes(0, self.tail_end),
+            head: self.bytes(0, self.head_end),
+            others: self.text.as_bytes().get(self.tail_end as usize..).unwrap_or_default(),
+            tail: self.bytes(self.first_end, self.tail_end),
+        }
     }
 
     /// `algorithm="…",` and the claims that the configuration adds, each with a comma behind.
@@ -279,23 +294,19 @@ impl TokenObservation {
     /// `secret_key="…",secret_name="…",secret_namespace="…"`, in front of them `secret_cluster="…",` where there are several, and the labels that the configuration adds.
     #[must_use]
     pub fn location(&self) -> &str {
-        self.part(self.head_end, self.location_end)
+        self.part(self.first_end, self.location_end)
     }
 
     /// The labels behind `scope`: the location, a comma, and `subject="…"`
     #[must_use]
     pub fn tail(&self) -> &str {
-        self.part(self.head_end, self.tail_end)
+        self.part(self.first_end, self.tail_end)
     }
 
     /// Per series `role="…",scope="…",`.
     pub fn series(&self) -> impl Iterator<Item = &str> {
-        let mut rest = self.text.get(self.tail_end as usize..).unwrap_or_default();
-        std::iter::from_fn(move || {
-            let (series, behind) = rest.split_at_checked(memchr::memchr(b'\n', rest.as_bytes())?)?;
-            rest = behind.get(1..).unwrap_or_default();
-            Some(series)
-        })
+        let first = (self.series > 0).then(|| self.part(self.head_end, self.first_end));
+        first.into_iter().chain(self.text.get(self.tail_end as usize..).unwrap_or_default().split_terminator('\n'))
     }
 
     /// Everything that is kept of it as text, in which every label's value stands as it is escaped for the exposition.
@@ -309,21 +320,6 @@ impl TokenObservation {
     pub fn series_count(&self) -> usize {
         self.series as usize
     }
-}
-
-/// Reads a byte of each line of cache in which these lie, but for those far behind. A plain loop: put together from iterators, a build
-/// for size would make it a dozen calls for each line, and few lines would be on their way at the same time.
-fn touch_lines(bytes: &[u8]) -> usize {
-    const LINE: usize = 64;
-    const MOST: usize = 16 * LINE;
-    let mut sum = usize::from(bytes.last().copied().unwrap_or_default());
-    let mut at = 0;
-    while at < MOST {
-        let Some(byte) = bytes.get(at) else { break };
-        sum ^= usize::from(*byte);
-        at += LINE;
-    }
-    sum
 }
 
 fn or_empty<T: AsRef<str>>(texts: &[T]) -> impl Iterator<Item = &str> + Clone {

@@ -124,8 +124,11 @@ impl Poller {
             if told == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
-            // What comes close behind what was just published waits a little, and is published together.
-            std::thread::sleep(GATHER.saturating_sub(self.last_published.elapsed()));
+            // What comes close behind what was just published waits a little, and is published together. Before it is ready it has
+            // shown nothing, and somebody may be waiting for it.
+            if self.ready {
+                std::thread::sleep(GATHER.saturating_sub(self.last_published.elapsed()));
+            }
         }
     }
 

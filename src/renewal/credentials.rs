@@ -3,10 +3,10 @@
 use super::plan::{Clusters, CredentialsPlan};
 use super::reason::{Failure, Reason};
 use super::target::secret::{MOST_BYTES, get};
-use super::wiped;
 use crate::json;
 use crate::kubernetes::{Cluster, Reason as KubeReason};
 use crate::redacted::Redacted;
+use crate::whole_file;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::path::Path;
@@ -64,12 +64,8 @@ fn unavailable(message: String) -> Failure {
 
 fn of_file(path: &Path) -> Result<Redacted, Failure> {
     let shown = path.display();
-    let bytes = std::fs::File::open(path)
-        .and_then(|mut file| wiped::read(&mut file, MOST_FILE_BYTES))
+    let bytes = whole_file::read(path, MOST_FILE_BYTES)
         .map_err(|error| unavailable(format!("the credentials in {shown} cannot be read: {error}")))?;
-    if bytes.len() > MOST_FILE_BYTES {
-        return Err(unavailable(format!("{shown} has more than {MOST_FILE_BYTES} bytes, and so is no credential")));
-    }
     text(&bytes).ok_or_else(|| Failure::new(Reason::BadValue, format!("{shown} is not UTF-8 text")))
 }
 

@@ -13,13 +13,10 @@ use super::target::file::FileTarget;
 use super::target::secret::SecretTarget;
 use super::verdict::Found;
 use super::{Environment, Template};
-use crate::kubernetes::{ApiRequest, Cluster, RequestError, Verb};
+use crate::kubernetes::{Cluster, Verb, may};
 use crate::log::escape;
 use crate::time::UnixSeconds;
-use serde_json::json;
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::time::Duration;
 
 /// The answer for one renewal.
 pub struct DryRun {
@@ -155,7 +152,7 @@ impl DryRun {
     fn right(&mut self, cluster: &Cluster, right: &Right<'_>) {
         let Right { verb, namespace, name, .. } = right;
         let place = name.map_or_else(|| format!("secrets in {namespace}"), |name| format!("secret {namespace}/{name}"));
-        match is_allowed(cluster, right) {
+        match may(cluster, *verb, ("", "secrets"), (Some(*namespace), *name)) {
             Ok(true) => {}
             Ok(false) => {
                 self.all_well = false;
@@ -185,30 +182,4 @@ fn rights(renewal: &Renewal) -> Vec<Right<'_>> {
         rights.push(Right { context: context.as_deref(), verb: Verb::Get, namespace, name: Some(name) });
     }
     rights
-}
-
-/// <https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/>
-fn is_allowed(cluster: &Cluster, right: &Right<'_>) -> Result<bool, RequestError> {
-    let attributes = json!({
-        "namespace": right.namespace, "verb": right.verb.as_str(), "resource": "secrets", "name": right.name.unwrap_or_default(),
-    });
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes},
-    });
-    let timeout = Duration::from_secs(30);
-    let mut response = cluster.send(&ApiRequest {
-        verb: Verb::Create,
-        resource: "selfsubjectaccessreviews",
-        path: "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned(),
-        body: Some(("application/json", review.to_string().as_bytes())),
-        deadline: Some(timeout),
-        per_read: timeout,
-    })?;
-    let mut answer = Vec::new();
-    let read = response.by_ref().take(64 << 10).read_to_end(&mut answer);
-    read.map_err(|error| response.read_error(error))?;
-    let answer: serde_json::Value =
-        serde_json::from_slice(&answer).map_err(|_| response.bad_answer("the answer is no access review"))?;
-    let allowed = answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool);
-    allowed.ok_or_else(|| response.bad_answer("the answer is no access review"))
 }

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 /// A Secret is looked at so often, whatever the sources see. One small request.
@@ -33,6 +33,9 @@ const LOOK_FILE: i64 = 20;
 const TICK: Duration = Duration::from_secs(1);
 /// A claim holds for the request's `timeout` and this much longer, for what is asked of the API server.
 const CLAIM_MARGIN: i64 = 90;
+
+/// What led to a defect may lead there again.
+const AFTER_DEFECT: Duration = Duration::from_secs(60);
 
 const DEFECT: &str = "a defect of this program; please report the place above";
 
@@ -83,7 +86,12 @@ struct Task {
     retry: Option<UnixSeconds>,
     /// The state of the Secret that the sources saw at the last look.
     seen: Option<u64>,
+    /// A question to the endpoint that did not come to an end in its time.
+    hung: Option<Answer>,
 }
+
+/// Where the answer of the endpoint arrives.
+type Answer = Receiver<Result<Redacted, Failure>>;
 
 /// The thread's state.
 struct Desk {
@@ -116,16 +124,26 @@ impl Desk {
 
     fn run(&mut self, orders: &Receiver<Order>) {
         loop {
-            self.work();
-            match orders.recv_timeout(TICK) {
+            let rest = if self.is_well_through(Self::work) { TICK } else { AFTER_DEFECT };
+            match orders.recv_timeout(rest) {
                 Ok(Order::Replace(renewals, means)) => {
                     self.means = *means;
-                    self.take(renewals);
+                    self.is_well_through(|desk| desk.take(renewals));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// A defect costs this one step; the thread goes on.
+    fn is_well_through(&mut self, step: impl FnOnce(&mut Self)) -> bool {
+        let is_well = catch_unwind(AssertUnwindSafe(|| step(self))).is_ok();
+        if !is_well {
+            self.means.own.count_error();
+            log::error!("renewals: broken off by {DEFECT}");
+        }
+        is_well
     }
 
     /// Does what is due.
@@ -171,7 +189,7 @@ impl Task {
     fn new(renewal: Renewal) -> Self {
         let status = RenewalStatus::new(renewal.target.to_string(), renewal.location(), renewal.request.is_insecure());
         let course = Course::new(renewal.policy);
-        Self { renewal, course, in_hand: None, status, looked: None, retry: None, seen: None }
+        Self { renewal, course, in_hand: None, status, looked: None, retry: None, seen: None, hung: None }
     }
 
     fn is_ours(&self, means: &Means) -> bool {
@@ -207,11 +225,13 @@ impl Task {
 
     fn attempt(&mut self, means: &Means, holder: &str) -> Outcome {
         let plan = &self.renewal;
-        let mut endpoint = Aside { renewal: plan, means };
         let timeout = i64::try_from(plan.request.timeout.as_secs()).unwrap_or(i64::MAX - CLAIM_MARGIN);
+        let claim_seconds = timeout.saturating_add(CLAIM_MARGIN);
+        let patience = Duration::from_secs(claim_seconds.unsigned_abs());
+        let mut endpoint = Aside { renewal: plan, means, patience, hung: &mut self.hung };
         let terms = Terms {
             holder,
-            claim_seconds: timeout.saturating_add(CLAIM_MARGIN),
+            claim_seconds,
             clock: &UnixSeconds::now,
             is_leaving: &|| means.leaving.is_told(),
             admits: &|annotation, token| means.admission(&plan.target, annotation, token),
@@ -270,10 +290,29 @@ impl Task {
 struct Aside<'a> {
     renewal: &'a Renewal,
     means: &'a Means,
+    /// No answer takes longer than a claim holds.
+    patience: Duration,
+    hung: &'a mut Option<Answer>,
+}
+
+impl Aside<'_> {
+    fn hangs(&self) -> Failure {
+        let message = format!(
+            "nothing came in {} s, though the request has less: reading the credentials or `ca_file` hangs; nothing more is asked \
+             until that ends",
+            self.patience.as_secs()
+        );
+        Failure::new(Reason::Timeout, message)
+    }
 }
 
 impl Issuer for Aside<'_> {
     fn ask(&mut self) -> Result<Redacted, Failure> {
+        // Each try would leave another thread behind.
+        if self.hung.as_ref().is_some_and(|coming| matches!(coming.try_recv(), Err(TryRecvError::Empty))) {
+            return Err(self.hangs());
+        }
+        *self.hung = None;
         let (renewal, means) = (self.renewal.clone(), self.means.clone());
         let (answer, coming) = mpsc::channel();
         let asking = move || {
@@ -284,9 +323,13 @@ impl Issuer for Aside<'_> {
             .name("renewal".to_owned())
             .spawn(asking)
             .map_err(|error| Failure::new(Reason::BadSettings, format!("a thread cannot be started: {error}")))?;
-        match self.means.leaving.wait_for(&coming, Duration::MAX, Duration::ZERO) {
+        match self.means.leaving.wait_for(&coming, self.patience, Duration::ZERO) {
             Ok(Some(asked)) => asked,
-            Ok(None) => Err(Failure::new(Reason::Connect, "the program stops")),
+            Ok(None) if self.means.leaving.is_told() => Err(Failure::new(Reason::Connect, "the program stops")),
+            Ok(None) => {
+                *self.hung = Some(coming);
+                Err(self.hangs())
+            }
             Err(_) => Err(Failure::new(Reason::Panic, DEFECT)),
         }
     }
@@ -332,6 +375,8 @@ mod tests {
     use crate::published::Published;
     use crate::renewal::means::Owns;
     use crate::renewal::plan::Clusters;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     fn means(owns: bool) -> Means {
         let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
@@ -371,6 +416,51 @@ mod tests {
         let mut desk = Desk::new(renewals(&["one"]), means(false));
         desk.work();
         assert_eq!((desk.tasks[0].course.failures(), desk.tasks[0].status.failures), (0, 0));
+    }
+
+    #[test]
+    fn an_endpoint_that_cannot_even_be_asked_is_given_up_and_left_alone_until_it_ends() {
+        let (hanging, asked) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+        let (hangs, counts) = (Arc::clone(&hanging), Arc::clone(&asked));
+        let environment = move |_: &str| {
+            counts.fetch_add(1, Ordering::SeqCst);
+            drop(hangs.lock());
+            None
+        };
+        let means = Means { environment: Arc::new(environment), ..means(true) };
+        let (renewal, mut hung) = (renewals(&["one"]).remove(0), None);
+        let mut ask =
+            |patience| Aside { renewal: &renewal, means: &means, patience, hung: &mut hung }.ask().unwrap_err();
+        let held = hanging.lock().unwrap();
+        for patience in [Duration::from_millis(1), Duration::from_secs(5)] {
+            assert_eq!(ask(patience).reason, Reason::Timeout);
+        }
+        assert!(asked.load(Ordering::SeqCst) <= 1, "it is asked by one thread");
+        drop(held);
+        while ask(Duration::from_secs(600)).reason == Reason::Timeout {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_defect_does_not_end_the_thread() {
+        let breaks = Arc::new(AtomicBool::new(false));
+        let breaking = Arc::clone(&breaks);
+        let owns: Arc<Owns> = Arc::new(move |_, _| {
+            assert!(!breaking.swap(false, Ordering::SeqCst), "a defect, as wanted");
+            true
+        });
+        let means = Means { owns, ..means(true) };
+        let mut desk = Desk::new(renewals(&["one"]), means.clone());
+        breaks.store(true, Ordering::SeqCst);
+        let (orders, received) = mpsc::channel();
+        orders.send(Order::Replace(renewals(&["two"]), Box::new(means.clone()))).unwrap();
+        orders.send(Order::Stop).unwrap();
+        assert!(std::thread::spawn(move || desk.run(&received)).join().is_ok());
+        let shown: Vec<_> =
+            means.own.renewals().iter().map(|status| (status.target.clone(), status.failures)).collect();
+        assert_eq!(shown, [("a/two (key c)".to_owned(), 1)]);
+        assert!(!breaks.load(Ordering::SeqCst));
     }
 
     #[test]

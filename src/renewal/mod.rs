@@ -16,7 +16,6 @@
 //! | `errand`, `means` | the thread, and what it works with |
 //! | `leaving` | what becomes of a try when the program is told to stop |
 //! | `dry_run` | what would be done, and is not |
-//! | `wiped` | reading into memory that is wiped |
 //! | `reason`, `report` | what went wrong, and what the log says |
 //!
 //! A try goes like this: read the Secret; if its token is due and nobody else has claimed the work, claim it by an annotation;
@@ -44,7 +43,6 @@ mod simulated_year;
 mod target;
 mod template;
 mod verdict;
-mod wiped;
 
 pub use claim::ANNOTATION;
 pub use course::Policy;

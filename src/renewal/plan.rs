@@ -6,6 +6,7 @@ use crate::http_client::{BaseUrl, Method};
 use crate::jwt::JsonPointer;
 use crate::kubernetes::Cluster;
 use crate::observation::{self, ExtraLabels};
+use crate::source::files::place_of;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,13 +30,16 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// The location labels of its metrics, the same as those of its token.
+    /// The location labels of its metrics, the same as those of its token: of a file, as `files` shows its path.
     #[must_use]
     pub fn location(&self) -> String {
         let in_cluster = ExtraLabels::default().in_cluster(&self.cluster_label);
         match &self.target {
             TargetPlan::Secret { namespace, name, key, .. } => observation::location(namespace, name, key, &in_cluster),
-            TargetPlan::File(path) => observation::location("", &path.to_string_lossy(), "", &in_cluster),
+            TargetPlan::File(path) => {
+                let (name, key) = place_of(path);
+                observation::location("", &name, &key, &in_cluster)
+            }
         }
     }
 

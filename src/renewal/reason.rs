@@ -16,7 +16,7 @@ pub enum Reason {
     TargetUnavailable,
     /// The Secret or file cannot be written.
     TargetUnwritable,
-    /// Others changed the Secret each time that we wanted to.
+    /// Others changed the Secret each time that we wanted to, or are at work on the file.
     Conflict,
     /// The credentials' Secret or file cannot be read.
     CredentialsUnavailable,

@@ -6,14 +6,13 @@ use super::plan::{Clusters, Renewal, RequestPlan};
 use super::reason::{Failure, Reason};
 use super::template::{RenderError, Template};
 use super::verdict::token_of;
-use super::wiped;
 use crate::http_client::{
     Agent, AgentSettings, Body, HttpError, Method, Proxy, Request, Response, Trust, TrustBundle, TrustError,
 };
 use crate::kubernetes::access::choose_proxy;
-use crate::redacted::Redacted;
+use crate::redacted::{Redacted, read_wiped};
 use crate::time::UnixSeconds;
-use std::io::Read as _;
+use crate::whole_file;
 use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -25,7 +24,7 @@ const MOST_BYTES: usize = 1 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A CA file has a few KiB.
-const MOST_CA_BYTES: u64 = 16 << 20;
+const MOST_CA_BYTES: usize = 16 << 20;
 
 /// A variable of the environment.
 pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -151,7 +150,7 @@ fn refused(plan: &RequestPlan, response: &Response) -> Failure {
 }
 
 fn read(plan: &RequestPlan, mut response: Response) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let answer = wiped::read(&mut response.body, MOST_BYTES).map_err(|error| failed(plan, &Body::error(error)))?;
+    let answer = read_wiped(&mut response.body, MOST_BYTES).map_err(|error| failed(plan, &Body::error(error)))?;
     if answer.len() > MOST_BYTES {
         let message = format!("{}: the answer has more than {MOST_BYTES} bytes", what(plan));
         return Err(Failure::new(Reason::AnswerTooLarge, message));
@@ -172,10 +171,7 @@ fn agent(plan: &RequestPlan, environment: &Environment) -> Result<Agent, Failure
         _ if plan.insecure_skip_verify || !plan.origin.is_https() => Trust::Anyone,
         Some(path) => {
             let origin = format!("ca_file: {}", path.display());
-            let mut pem = Vec::new();
-            std::fs::File::open(path)
-                .and_then(|file| file.take(MOST_CA_BYTES).read_to_end(&mut pem))
-                .map_err(|error| bad(format!("{origin}: {error}")))?;
+            let pem = whole_file::read(path, MOST_CA_BYTES).map_err(|error| bad(format!("{origin}: {error}")))?;
             Trust::Bundle(TrustBundle::from_pem(&pem, &origin).map_err(|error| bad(error.to_string()))?)
         }
         None => Trust::Bundle(system()?),

@@ -4,13 +4,17 @@
 //! full flush ends: behind it nothing refers back, and it lies on a byte boundary (RFC 1951; zlib's `Z_FULL_FLUSH`). What
 //! depends on the clock is compressed for each scrape and follows. All of it is ONE member (RFC 1952): the checksum of the
 //! whole is combined from those of the parts. Of several members some readers take only the first.
+//!
+//! However many scrape and however slowly, one such segment is held, that of the newest snapshot: scrapers that come together wait for
+//! one of them to compress it, and one that is still reading the segment of an older snapshot has the rest of it compressed anew on its
+//! way out. So a slow scraper costs a compressor and a few buffers, half a megabyte, and never a segment of its own.
 
 use crate::metrics::{OwnMetrics, encode_lasting, encode_passing};
 use crate::snapshot::Snapshot;
 use crate::time::UnixSeconds;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Text of this kind shrinks to a twentieth at the lowest level; higher ones cost more time than they save.
 const LEVEL: Compression = Compression::new(1);
@@ -24,36 +28,81 @@ const LAST_BLOCK: [u8; 2] = [3, 0];
 /// Compressed text goes out in pieces of this size.
 const PIECE: usize = 32 * 1024;
 
-/// The lasting part of one snapshot, compressed.
+/// The lasting part of the newest snapshot that was scraped, compressed.
 #[derive(Default)]
 pub struct Lasting {
-    last: Mutex<(Weak<Snapshot>, Arc<Segment>)>,
+    newest: Mutex<(Weak<Snapshot>, Arc<Place>)>,
 }
 
-#[derive(Default)]
+/// Where the segment of one snapshot is, or is to be. Who finds nothing compresses it under the lock, for all who wait there. It goes to
+/// memory and not to a client, so nobody waits for a slow one; if it fails, or panics, the next one tries.
+type Place = Mutex<Option<Segment>>;
+
 struct Segment {
     deflated: Vec<u8>,
     checksum: Crc,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Lasting {
-    fn of(&self, snapshot: &Arc<Snapshot>) -> io::Result<Arc<Segment>> {
-        {
-            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if std::ptr::eq(last.0.as_ptr(), Arc::as_ptr(snapshot)) {
-                return Ok(Arc::clone(&last.1));
-            }
+    /// Gives up the segment of any other snapshot.
+    fn begin(&self, snapshot: &Arc<Snapshot>) {
+        let mut newest = lock(&self.newest);
+        if !std::ptr::eq(newest.0.as_ptr(), Arc::as_ptr(snapshot)) {
+            *newest = (Arc::downgrade(snapshot), Arc::default());
         }
-        // Not under the lock: it takes a while. Two scrapers at once do it twice, and both are right.
-        let mut deflated = Vec::new();
-        let mut deflate = Deflate::new(&mut deflated);
-        encode_lasting(snapshot, &mut deflate)?;
-        let checksum = deflate.end_segment()?;
-        deflated.shrink_to_fit();
-        let segment = Arc::new(Segment { deflated, checksum });
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (Arc::downgrade(snapshot), Arc::clone(&segment));
-        Ok(segment)
     }
+
+    /// Puts what stands at `at` into `piece`: nothing behind the end. Returns the checksum of the whole segment; `None` if it was
+    /// given up for that of another snapshot.
+    fn piece(&self, snapshot: &Arc<Snapshot>, at: usize, piece: &mut Vec<u8>) -> io::Result<Option<Crc>> {
+        let place = {
+            let newest = lock(&self.newest);
+            if !std::ptr::eq(newest.0.as_ptr(), Arc::as_ptr(snapshot)) {
+                return Ok(None);
+            }
+            Arc::clone(&newest.1)
+        };
+        let mut place = lock(&place);
+        let segment = match &mut *place {
+            Some(segment) => segment,
+            nothing => {
+                let mut deflated = Vec::new();
+                let checksum = deflate_lasting(snapshot, &mut deflated)?;
+                deflated.shrink_to_fit();
+                nothing.insert(Segment { deflated, checksum })
+            }
+        };
+        let rest = segment.deflated.get(at..).unwrap_or_default();
+        piece.clear();
+        piece.extend_from_slice(rest.get(..PIECE).unwrap_or(rest));
+        let mut checksum = Crc::new();
+        checksum.combine(&segment.checksum);
+        Ok(Some(checksum))
+    }
+
+    /// Writes the segment; returns its checksum.
+    fn write(&self, snapshot: &Arc<Snapshot>, out: &mut dyn Write) -> io::Result<Crc> {
+        let (mut written, mut piece) = (0, Vec::new());
+        while let Some(checksum) = self.piece(snapshot, written, &mut piece)? {
+            if piece.is_empty() {
+                return Ok(checksum);
+            }
+            out.write_all(&piece)?;
+            written += piece.len();
+        }
+        // The same text makes the same bytes.
+        deflate_lasting(snapshot, &mut Behind { skipped: written, out })
+    }
+}
+
+fn deflate_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<Crc> {
+    let mut deflate = Deflate::new(out);
+    encode_lasting(snapshot, &mut deflate)?;
+    deflate.end_segment()
 }
 
 /// Writes the exposition as one gzip member. `lasting` is kept from one scrape to the next.
@@ -67,18 +116,34 @@ pub fn write_gzip(
     lasting: &Lasting,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let segment = lasting.of(snapshot)?;
+    lasting.begin(snapshot);
     out.write_all(&HEADER)?;
-    out.write_all(&segment.deflated)?;
-    let mut checksum = Crc::new();
-    checksum.combine(&segment.checksum);
-    drop(segment);
+    let mut checksum = lasting.write(snapshot, out)?;
     let mut deflate = Deflate::new(&mut *out);
     encode_passing(snapshot, own, now, &mut deflate)?;
     checksum.combine(&deflate.end_segment()?);
     out.write_all(&LAST_BLOCK)?;
     out.write_all(&checksum.sum().to_le_bytes())?;
     out.write_all(&checksum.amount().to_le_bytes())
+}
+
+/// Lets pass what stands behind the first bytes.
+struct Behind<'a> {
+    skipped: usize,
+    out: &'a mut dyn Write,
+}
+
+impl Write for Behind<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let rest = bytes.get(self.skipped..).unwrap_or_default();
+        self.skipped = self.skipped.saturating_sub(bytes.len());
+        self.out.write_all(rest)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Compresses what is written to it into blocks of its own.
@@ -131,6 +196,11 @@ impl<W: Write> Write for Deflate<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jwt::ClaimPaths;
+    use crate::observation::{Bounds, DataValue, ExtraLabels, Logins, Observer, Reading, SecretView};
+    use crate::snapshot::SourceStatus;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
     use std::io::Read as _;
 
@@ -173,12 +243,155 @@ mod tests {
         }
     }
 
+    /// A snapshot whose lasting part is several pieces long when it is compressed.
+    fn large() -> Arc<Snapshot> {
+        let reading = Reading::new(ClaimPaths::default(), Bounds { max_tokens_per_secret: 1, max_series_per_token: 1 });
+        let mut observer = Observer::new(reading);
+        let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut held = Vec::new();
+        for number in 0..1_000 {
+            // Marsaglia's xorshift.
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{number},"iat":1,"jti":"{noise}{}"}}"#, !noise));
+            let token = format!("{}.{claims}.c2ln", URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#));
+            let view = SecretView {
+                namespace: "n",
+                name: &format!("s-{number:04}"),
+                annotation: None,
+                data: &[("token".into(), DataValue::Plain(token.into()))],
+                logins: Logins::Annotation(None),
+                picked: true,
+                extra: &ExtraLabels::default(),
+                version: 0,
+            };
+            held.extend(observer.observe(&view).map(Arc::new));
+        }
+        Arc::new(Snapshot::assemble([(&SourceStatus::untried("kubernetes"), &held[..])], 10_000))
+    }
+
+    fn plain(snapshot: &Snapshot) -> Vec<u8> {
+        let mut text = Vec::new();
+        encode_lasting(snapshot, &mut text).unwrap();
+        text
+    }
+
+    /// The lasting part as a member of its own, as a client gets it.
+    fn scrape(lasting: &Lasting, snapshot: &Arc<Snapshot>, out: &mut dyn Write) {
+        out.write_all(&HEADER).unwrap();
+        let checksum = lasting.write(snapshot, out).unwrap();
+        for end in [&LAST_BLOCK[..], &checksum.sum().to_le_bytes(), &checksum.amount().to_le_bytes()] {
+            out.write_all(end).unwrap();
+        }
+    }
+
+    /// The place of the newest snapshot.
+    fn place(lasting: &Lasting) -> Arc<Place> {
+        Arc::clone(&lock(&lasting.newest).1)
+    }
+
     #[test]
     fn the_lasting_part_is_compressed_once_for_each_snapshot() {
-        let (first, second) = (Arc::new(Snapshot::default()), Arc::new(Snapshot::default()));
+        let (first, second) = (large(), large());
         let lasting = Lasting::default();
-        let a = lasting.of(&first).unwrap();
-        assert!(Arc::ptr_eq(&a, &lasting.of(&first).unwrap()));
-        assert!(!Arc::ptr_eq(&a, &lasting.of(&second).unwrap()));
+        lasting.begin(&first);
+        scrape(&lasting, &first, &mut io::sink());
+        // Whoever compressed it again would not write this.
+        lock(&place(&lasting)).as_mut().unwrap().deflated = b"that of the first".to_vec();
+        lasting.begin(&first);
+        let (mut again, mut other) = (Vec::new(), Vec::new());
+        lasting.write(&first, &mut again).unwrap();
+        assert_eq!(again, b"that of the first");
+        lasting.begin(&second);
+        scrape(&lasting, &second, &mut other);
+        assert!(gunzip(&other) == plain(&second));
+    }
+
+    #[test]
+    fn who_comes_while_it_is_compressed_waits_for_that() {
+        let (snapshot, lasting) = (large(), Arc::new(Lasting::default()));
+        lasting.begin(&snapshot);
+        let compressed = place(&lasting);
+        let mut compressing = lock(&compressed);
+        let scrapers: Vec<_> = (0..3)
+            .map(|_| {
+                let (snapshot, lasting) = (Arc::clone(&snapshot), Arc::clone(&lasting));
+                std::thread::spawn(move || {
+                    let mut out = Vec::new();
+                    lasting.begin(&snapshot);
+                    lasting.write(&snapshot, &mut out).unwrap();
+                    out
+                })
+            })
+            .collect();
+        // That of `lasting`, ours, and theirs: now they can only wait.
+        while Arc::strong_count(&compressed) < 2 + scrapers.len() {
+            std::thread::yield_now();
+        }
+        *compressing = Some(Segment { deflated: b"of somebody else".to_vec(), checksum: Crc::new() });
+        drop(compressing);
+        for scraper in scrapers {
+            assert_eq!(scraper.join().unwrap(), b"of somebody else");
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_one_that_compresses_leaves_it_to_the_next() {
+        let (snapshot, lasting) = (large(), Lasting::default());
+        lasting.begin(&snapshot);
+        let compressed = place(&lasting);
+        let died = std::thread::spawn(move || {
+            let _compressing = lock(&compressed);
+            panic!("on purpose");
+        });
+        assert!(died.join().is_err());
+        let mut out = Vec::new();
+        scrape(&lasting, &snapshot, &mut out);
+        assert!(gunzip(&out) == plain(&snapshot));
+    }
+
+    /// A client that reads so much, and then waits until somebody has scraped another snapshot.
+    struct Slow<'a> {
+        read: Vec<u8>,
+        until: usize,
+        lasting: &'a Lasting,
+        segment: std::sync::Weak<Place>,
+    }
+
+    impl Write for Slow<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let before = self.read.len();
+            self.read.extend_from_slice(bytes);
+            if (before..self.read.len()).contains(&self.until) {
+                let other = Arc::default();
+                self.lasting.begin(&other);
+                scrape(self.lasting, &other, &mut io::sink());
+                assert!(self.segment.upgrade().is_none(), "a slow client holds a segment");
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slow_scraper_holds_no_segment_and_gets_its_own_snapshot_whole() {
+        let snapshot = large();
+        let mut whole = Vec::new();
+        let lasting = Lasting::default();
+        lasting.begin(&snapshot);
+        scrape(&lasting, &snapshot, &mut whole);
+        assert!(whole.len() > 2 * PIECE, "{}", whole.len());
+        for until in [0, HEADER.len(), PIECE, PIECE + HEADER.len(), 2 * PIECE] {
+            lasting.begin(&snapshot);
+            let segment = Arc::downgrade(&place(&lasting));
+            let mut slow = Slow { read: Vec::new(), until, lasting: &lasting, segment };
+            scrape(&lasting, &snapshot, &mut slow);
+            assert!(slow.read == whole, "{until}");
+        }
+        assert!(gunzip(&whole) == plain(&snapshot));
     }
 }

@@ -9,8 +9,10 @@ pub use row::{Row, key_beside_name};
 pub use state::State;
 
 use crate::observation::{ExtraLabels, KeptToken, Reason, SecretObservation, TokenObservation};
+use crate::prefetch::prefetch;
 use crate::time::UnixSeconds;
-use std::hint::black_box;
+use std::io;
+use std::slice;
 use std::sync::Arc;
 
 /// What is known of one source.
@@ -110,13 +112,58 @@ impl Snapshot {
     }
 
     /// All tokens, by namespace, name, key and cluster.
-    pub fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
-        self.fetched(TokenObservation::touch_location)
+    fn tokens(&self) -> impl Iterator<Item = &TokenObservation> {
+        let (single, among_namesakes) = self.by_namesakes();
+        single.iter().flat_map(|secret| &secret.tokens).chain(namesakes(among_namesakes).flat_map(tokens_of))
     }
 
-    /// Those with their series in the detailed families.
-    pub fn detailed_tokens(&self) -> impl Iterator<Item = &TokenObservation> {
-        self.fetched(TokenObservation::touch_text).take(self.detailed)
+    /// Calls `each` with all tokens, by namespace, name, key and cluster, until it fails. What it reads of them should be little more
+    /// than their locations.
+    ///
+    /// # Errors
+    /// The first one of `each`.
+    pub fn each_token(&self, each: &mut dyn FnMut(&TokenObservation) -> io::Result<()>) -> io::Result<()> {
+        self.pass(usize::MAX, TokenObservation::prefetch_location, each)
+    }
+
+    /// The same with those that have their series in the detailed families, and with their whole texts.
+    ///
+    /// # Errors
+    /// The first one of `each`.
+    pub fn each_detailed(&self, each: &mut dyn FnMut(&TokenObservation) -> io::Result<()>) -> io::Result<()> {
+        self.pass(self.detailed, TokenObservation::prefetch_text, each)
+    }
+
+    /// Goes through the first `most` tokens. The processor is told of each of them a while before it is needed: three quarters of a
+    /// scrape were spent waiting for a Secret, its token, and the token's text, one after the other, in each family anew.
+    fn pass(
+        &self,
+        most: usize,
+        prefetch_token: fn(&TokenObservation),
+        each: &mut dyn FnMut(&TokenObservation) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (single, among_namesakes) = self.by_namesakes();
+        let mut left = most;
+        for (at, secret) in single.iter().enumerate() {
+            // What is read of one says where the next one is: so each is fetched a while after the one before.
+            if let Some(secret) = single.get(at + 3 * AHEAD) {
+                prefetch(slice::from_ref(&secret.tokens));
+            }
+            if let Some(secret) = single.get(at + 2 * AHEAD) {
+                prefetch(&secret.tokens);
+            }
+            if let Some(secret) = single.get(at + AHEAD) {
+                for token in &secret.tokens {
+                    prefetch_token(token);
+                }
+            }
+            for token in &secret.tokens {
+                let Some(less) = left.checked_sub(1) else { return Ok(()) };
+                left = less;
+                each(token)?;
+            }
+        }
+        namesakes(among_namesakes).flat_map(tokens_of).take(left).try_for_each(each)
     }
 
     /// How many tokens have no series in the detailed families because of `max_series`.
@@ -140,31 +187,9 @@ impl Snapshot {
         self.secrets.iter().flat_map(|secret| &secret.kept)
     }
 
-    /// All tokens, after some of them at a time were touched, so that a processor has them on their way from memory together. Three
-    /// quarters of a scrape were spent waiting for one after the other: a Secret, its token, the token's text, in each family anew.
-    fn fetched(&self, touch: fn(&TokenObservation) -> usize) -> impl Iterator<Item = &TokenObservation> {
-        let (single, among_namesakes) =
-            if self.has_namesakes { (&[][..], self.secrets.as_slice()) } else { (self.secrets.as_slice(), &[][..]) };
-        let single = single.chunks(FETCHED).flat_map(move |secrets| {
-            // Step by step: what is read in one of them says where the next one has to look.
-            let mut sum = 0;
-            for secret in secrets {
-                sum ^= secret.tokens.len();
-            }
-            for secret in secrets {
-                for token in &secret.tokens {
-                    sum ^= token.touch();
-                }
-            }
-            for secret in secrets {
-                for token in &secret.tokens {
-                    sum ^= touch(token);
-                }
-            }
-            black_box(sum);
-            secrets.iter().flat_map(|secret| &secret.tokens)
-        });
-        single.chain(namesakes(among_namesakes).flat_map(tokens_of))
+    /// The Secrets, as those that are the only ones of their names, or as those that may not be.
+    fn by_namesakes(&self) -> (&[Arc<SecretObservation>], &[Arc<SecretObservation>]) {
+        if self.has_namesakes { (&[], &self.secrets) } else { (&self.secrets, &[]) }
     }
 
     /// The state of the Secret that has a token or an error at the place with these location labels: it is another one after
@@ -185,7 +210,8 @@ impl Snapshot {
     /// detailed families.
     pub fn errors(&self) -> impl Iterator<Item = (&str, Reason)> {
         let mut tokens_before = 0usize;
-        namesakes(&self.secrets).flat_map(move |secrets| {
+        let (single, among_namesakes) = self.by_namesakes();
+        single.chunks(1).chain(namesakes(among_namesakes)).flat_map(move |secrets| {
             let shown = self.detailed.saturating_sub(tokens_before);
             tokens_before += secrets.iter().map(|secret| secret.tokens.len()).sum::<usize>();
             let held = secrets.iter().flat_map(|secret| &secret.errors);
@@ -227,8 +253,8 @@ impl Snapshot {
     }
 }
 
-/// So many Secrets are touched together: what is read of them fits into a processor's first cache.
-const FETCHED: usize = 32;
+/// So many Secrets before it is needed, something is fetched: what is on its way then fits into a processor's first cache.
+const AHEAD: usize = 8;
 
 fn place(secret: &SecretObservation) -> (&str, &str) {
     (&secret.namespace, &secret.name)
@@ -332,7 +358,11 @@ mod tests {
             let snapshot = Snapshot::assemble(sources, most);
             let tokens: Vec<_> = snapshot.tokens().map(|token| place(token.location())).collect();
             assert_eq!(tokens, ["k a", "l b", "m ", "m a", "m b"]);
-            let shown: Vec<_> = snapshot.detailed_tokens().map(|token| place(token.location())).collect();
+            let mut shown = Vec::new();
+            let _ = snapshot.each_detailed(&mut |token| {
+                shown.push(place(token.location()));
+                Ok(())
+            });
             assert_eq!(shown, tokens[..detailed]);
             let rows: Vec<_> = snapshot.rows().map(|row| row.location().nth(1).unwrap().1).collect();
             assert_eq!(rows, ["k", "k", "l", "m", "m", "m", "x"]);
@@ -350,7 +380,12 @@ mod tests {
         let source = status("kubernetes");
         for (most, detailed) in [(0, 0), (1, 0), (2, 1), (4, 1), (5, 2), (6, 3), (100, 3)] {
             let snapshot = Snapshot::assemble([(&source, &held[..])], most);
-            assert_eq!(snapshot.detailed_tokens().count(), detailed, "{most}");
+            let mut shown = 0;
+            let _ = snapshot.each_detailed(&mut |_| {
+                shown += 1;
+                Ok(())
+            });
+            assert_eq!(shown, detailed, "{most}");
             let beyond = snapshot.errors().filter(|(_, reason)| *reason == Reason::TooManySeries);
             assert_eq!((beyond.count(), snapshot.beyond_detailed()), (3 - detailed, 3 - detailed), "{most}");
         }

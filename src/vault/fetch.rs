@@ -5,9 +5,9 @@ use crate::http_client::{
 };
 use crate::json::{Duplicates, Value};
 use crate::kubernetes::access::choose_proxy;
-use crate::redacted::Redacted;
+use crate::redacted::{Redacted, read_wiped};
+use crate::whole_file;
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_REDIRECTS: usize = 3;
 
 /// A file of a credential has a few KiB.
-const MOST_FILE_BYTES: u64 = 1 << 20;
+const MOST_FILE_BYTES: usize = 1 << 20;
 
 /// A variable of the environment.
 pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -212,10 +212,7 @@ impl Server {
             per_read: TIME_LIMIT,
         };
         let mut response = self.agent.send(&request).map_err(|error| failed(&error))?;
-        // One byte more than there may be, and never another buffer: what is left in one that became too small is not wiped.
-        let mut answer = Zeroizing::new(Vec::with_capacity(MOST_BYTES + 2));
-        let mut bounded = (&mut response.body).take(MOST_BYTES as u64 + 1);
-        bounded.read_to_end(&mut answer).map_err(|error| failed(&Body::error(error)))?;
+        let answer = read_wiped(&mut response.body, MOST_BYTES).map_err(|error| failed(&Body::error(error)))?;
         if answer.len() > MOST_BYTES {
             let message = format!("{}: {}: the answer has more than {MOST_BYTES} bytes", self.origin, path_of(url));
             return Err(Failure::new("too_large", message));
@@ -241,12 +238,8 @@ pub(super) fn json(document: &[u8]) -> Option<Value> {
 /// # Errors
 /// The system's; `key` names the file's key in the configuration.
 pub(super) fn read_file(key: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = |error: std::io::Error| Failure::new("file", format!("{key}: {}: {error}", path.display()));
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len().min(MOST_FILE_BYTES);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 64));
-    file.take(MOST_FILE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    whole_file::read(path, MOST_FILE_BYTES)
+        .map_err(|error| Failure::new("file", format!("{key}: {}: {error}", path.display())))
 }
 
 /// Reads a file that holds a token and nothing else.

@@ -19,6 +19,9 @@ const OWN_LOGIN: &[&str] = &["v1", "auth", "kubernetes", "login"];
 /// More roles than this are not read.
 const MOST_ROLES: usize = 10_000;
 
+/// All other logins wait while a mount is read. Ten thousand roles take seconds, or a day where each takes ten of them.
+const MOST_TIME: Duration = Duration::from_secs(300);
+
 /// A mount of either kind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mount {
@@ -53,7 +56,8 @@ pub(super) fn read(
     environment: &Environment,
 ) -> Result<Mount, Failure> {
     let ca = plan.ca_file.as_deref().map_or(Ca::System, Ca::File);
-    let mut reader = Reader { plan, server: Server::new(&plan.address, &ca, environment)?, session };
+    let server = Server::new(&plan.address, &ca, environment)?;
+    let mut reader = Reader { plan, server, session, until: Instant::now() + MOST_TIME };
     let server = reader.what_server()?;
     let Some(config) = reader.get(&["config"], false)? else {
         return Err(Failure::new("not_configured", format!("{}: {} has no config", plan.address, plan.mount)));
@@ -77,6 +81,8 @@ struct Reader<'a> {
     plan: &'a LivePlan,
     server: Server,
     session: &'a mut Option<Session>,
+    /// Nothing more is asked from then on.
+    until: Instant,
 }
 
 impl Reader<'_> {
@@ -126,6 +132,15 @@ impl Reader<'_> {
 
     /// The field `data` of what is below the mount; `None` if there is nothing. After a 403 we log in again, once.
     fn get(&mut self, below: &[&str], list: bool) -> Result<Option<Value>, Failure> {
+        if Instant::now() >= self.until {
+            let message = format!(
+                "{}: {} was not read in {} s; name the roles that count in `roles`",
+                self.plan.address,
+                self.plan.mount,
+                MOST_TIME.as_secs()
+            );
+            return Err(Failure::new("timeout", message));
+        }
         let segments: Vec<&str> =
             ["v1"].into_iter().chain(self.plan.mount.split('/')).chain(below.iter().copied()).collect();
         let query = Query::path(&segments);
@@ -221,6 +236,27 @@ fn time_for_another(now: Instant, lease: f64) -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_that_takes_too_long_is_given_up() {
+        let address = crate::http_client::BaseUrl::parse("http://[::1]:9").unwrap();
+        let plan = LivePlan {
+            address: address.clone(),
+            mount: "auth/jwt".to_owned(),
+            roles: Vec::new(),
+            ca_file: None,
+            namespace: String::new(),
+            entry: Entry::TokenFile("/nowhere/token".into()),
+            refresh_interval: Duration::from_secs(1),
+        };
+        let reason = |until| {
+            let server = Server::new(&address, &Ca::System, &|_| None).unwrap();
+            let mut reader = Reader { plan: &plan, server, session: &mut None, until };
+            reader.get(&["role", "a"], false).unwrap_err().reason
+        };
+        assert_eq!(reason(Instant::now() + MOST_TIME), "file", "it goes on");
+        assert_eq!(reason(Instant::now()), "timeout");
+    }
 
     #[test]
     fn any_lease_ends_some_day_or_never() {

@@ -4,7 +4,7 @@ use super::fetch::{Environment, Failure};
 use super::keys;
 use super::mount::{self, Mount, Session};
 use super::plan::{Login, MountPlan, Reviewer};
-use crate::kubernetes::{Cluster, RequestError};
+use crate::kubernetes::{Cluster, Reason, RequestError};
 use crate::log::{Repeated, Telling};
 use crate::login::{Assessment, Facts, Review, Unknown};
 use crate::login::{KeySource, Keys, NamespaceLabels, Verdict};
@@ -288,7 +288,13 @@ impl Mounted {
         let name = &self.login.name;
         let asked = cluster.and_then(|cluster| {
             self.cluster = Some(Arc::clone(&cluster));
-            ask(&cluster).map_err(|error| Failure::new(error.reason().as_str(), error.to_string()))
+            ask(&cluster).map_err(|error| {
+                if let Reason::Unauthorized | Reason::Credentials = error.reason() {
+                    // Other credentials may stand in the kubeconfig by now.
+                    self.cluster = None;
+                }
+                Failure::new(error.reason().as_str(), error.to_string())
+            })
         });
         match asked {
             Ok(answer) => {
@@ -305,6 +311,45 @@ impl Mounted {
                 own.count_error();
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::access::Kubeconfig;
+    use crate::metrics::BuildInfo;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn the_kubeconfig_is_read_again_after_credentials_that_nobody_knows() {
+        const KUBECONFIG: &str = "current-context: x\nclusters: [{name: c, cluster: {server: 'http://[::1]:9'}}]\n\
+            contexts: [{name: x, context: {cluster: c}}]\n";
+        let config =
+            "logins: [{name: k, review: ours, kubernetes: {config: {kubernetes_host: 'https://k'}, roles: {}}}]\n";
+        let login = crate::config::parse(config, "x", &|_| None).unwrap().logins.remove(0);
+        let own = OwnMetrics::new(BuildInfo { version: "", revision: "", rustc: "" }).unwrap();
+        let mut mounted = Mounted::new(login);
+        let connects = Arc::new(AtomicUsize::new(0));
+        for (answer, connects_after) in [
+            (None, 1),
+            (None, 1),
+            (Some(Reason::ServerError), 1),
+            (Some(Reason::Unauthorized), 1),
+            (Some(Reason::Credentials), 2),
+            (None, 3),
+        ] {
+            let counts = Arc::clone(&connects);
+            let connect = move |_: &Reviewer| {
+                counts.fetch_add(1, Ordering::SeqCst);
+                let access = Kubeconfig::parse(KUBECONFIG, Path::new("x")).unwrap().access(None).unwrap();
+                Ok(Arc::new(Cluster::connect(access, Arc::new(|_, _, _| {})).unwrap()))
+            };
+            let ask = |_: &Cluster| answer.map_or(Ok(()), |reason| Err(RequestError::new(reason, String::new())));
+            assert_eq!(mounted.with_cluster(&connect, ask, &own).is_some(), answer.is_none());
+            assert_eq!(connects.load(Ordering::SeqCst), connects_after, "{answer:?}");
         }
     }
 }

@@ -136,7 +136,7 @@ fn a_real_prometheus_scrapes_and_answers() {
 }
 
 /// The lines of an exposition that two scrapes have in common: without what the clock or the process moves.
-fn unmoved(exposition: &str) -> Vec<&str> {
+pub fn unmoved(exposition: &str) -> Vec<&str> {
     let moves = ["jwt_exporter_jwt_expires_in", "jwt_exporter_jwt_issued_since", "process_"];
     exposition.lines().filter(|line| !moves.iter().any(|name| line.starts_with(name))).collect()
 }

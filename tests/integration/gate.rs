@@ -189,12 +189,31 @@ fn readers_that_never_read_do_not_keep_a_scrape_waiting() {
     assert!(begun.elapsed() < SOON || cfg!(debug_assertions), "{:?}", begun.elapsed());
     assert!(metrics.len().abs_diff(whole) < 1 << 20 && metrics.contains("subject-19999"), "{}", metrics.len());
     assert_no_more_threads(&mut exporter, threads_before);
-    // Six answers on their way: a piece of text each. What waits in the queue costs its descriptor.
+    // Twelve answers on their way: a piece of text each. What waits in the queue costs its descriptor.
     let memory = exporter.resident_bytes().saturating_sub(memory_before);
     assert!(memory < 6 << 20, "{memory} bytes more than before");
     let told = exporter.log_lines("clients were cut off");
     assert_eq!(told.len(), 1, "told once: {told:?}");
     drop(stuck);
+}
+
+#[test]
+fn a_slow_reader_is_not_cut_off_while_there_is_room_for_others() {
+    // Some 16 MB of text: more than the kernel takes for a client that does not read.
+    let exporter = exporter_with(4_000, 2);
+    let mut slow = connect(&exporter);
+    slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = vec![0; 1 << 16];
+    slow.read_exact(&mut answer).unwrap();
+    // By now it counts as stalled.
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..50 {
+        assert_eq!(exporter.get("/healthz").status, 200);
+    }
+    slow.read_to_end(&mut answer).expect("the whole answer");
+    assert!(answer.ends_with(b"0\r\n\r\n"), "{} bytes", answer.len());
+    assert_eq!(exporter.log_lines("clients were cut off"), [""; 0]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_file_that_is_not_there_or_is_none_is_an_error() {
     let error = Access::from_kubeconfig(Path::new("nowhere/config"), None, &|_| None).unwrap_err().to_string();
     assert!(error.starts_with("nowhere/config: No such file or directory"), "{error}");
     let error = Access::from_kubeconfig(Path::new("tests"), None, &|_| None).unwrap_err().to_string();
-    assert!(error.starts_with("tests: not a regular file"), "{error}");
+    assert!(error.starts_with("tests: it is no regular file"), "{error}");
 }
 
 #[test]

@@ -33,7 +33,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("signal_hook", &["command"]),
     ("home", &["config"]),
     ("itoa", &["metrics"]),
-    ("libc", &["kubernetes", "source", "server", "command", "renewal"]), // the system itself: signals, flags of open, locks, poll, limits
+    ("libc", &["kubernetes", "source", "server", "command", "renewal", "whole_file"]), // the system itself: signals, flags of open, locks, poll, limits
+];
+
+/// What opens files for reading in a way of its own, and why. All else asks `whole_file`, whom no pipe keeps waiting.
+const OPENERS: &[(&str, &str)] = &[
+    ("src/whole_file.rs", "the way itself"),
+    ("src/config/load.rs", "a configuration may come from a pipe"),
+    ("src/command/inspect/mod.rs", "so may a token that somebody looks at"),
+    ("src/config/expansion.rs", "the kernel's"),
+    ("src/renewal/errand.rs", "the system's own"),
 ];
 
 /// Vocabulary that every room may use.
@@ -42,6 +51,15 @@ const ANYWHERE: &[&str] = &["serde", "serde_json", "base64", "log", "memchr", "z
 /// What reads a clock, or the world, or starts a thread.
 const IMPURE_WORDS: &[&str] = &["SystemTime", "Instant"];
 const IMPURE_MODULES: &[&str] = &["fs", "net", "thread", "process", "env", "os"];
+
+/// What polls and watches hang on has to be a clock that nobody sets: `Instant`.
+const SCHEDULED_ROOMS: &[&str] = &["poller", "source"];
+
+/// Files of those rooms that may look at the date all the same, and why.
+const DATED: &[(&str, &str)] = &[
+    ("src/source/files/known.rs", "the date of a file is compared with that of the look"),
+    ("src/source/files/mod.rs", "the same"),
+];
 
 const PANICKING_METHODS: &[&str] = &["unwrap", "expect", "unwrap_err", "expect_err"];
 const PANICKING_MACROS: &[&str] = &["panic", "todo", "unimplemented", "dbg"];
@@ -179,6 +197,38 @@ fn impurities(file: &SourceText) -> Vec<String> {
     wrong
 }
 
+/// Looks at the date in a room that keeps time, but to write down when something was. A clock that is set must move no poll.
+fn dates(file: &SourceText, dated: &[(&str, &str)]) -> Vec<String> {
+    let allowed = dated.iter().any(|(path, _)| *path == file.path);
+    if !SCHEDULED_ROOMS.contains(&file.modules()[0]) || allowed {
+        return Vec::new();
+    }
+    let is_date = |place: usize| match file.at(place) {
+        "SystemTime" => true,
+        "UnixSeconds" => file.at(place + 1) == "::" && file.at(place + 2) == "now",
+        _ => false,
+    };
+    let is_written_down = |place: usize| {
+        let before = [4, 3, 2, 1].map(|back| file.before(place, back));
+        before == ["last_success", "=", "Some", "("]
+    };
+    let places = (0..file.tokens.len()).filter(|place| is_date(*place) && !is_written_down(*place));
+    places.map(|place| file.violation(place, "a date where time has to be kept by Instant")).collect()
+}
+
+/// Files that are opened without `whole_file`.
+fn openings(file: &SourceText, openers: &[(&str, &str)]) -> Vec<String> {
+    if openers.iter().any(|(path, _)| file.path.starts_with(path)) {
+        return Vec::new();
+    }
+    let opens = |place: &usize| {
+        let words = (file.at(*place), file.at(place + 1), file.at(place + 2));
+        matches!(words, ("File", "::", "open") | ("fs", "::", "read" | "read_to_string"))
+    };
+    let places = (0..file.tokens.len()).filter(opens);
+    places.map(|place| file.violation(place, "a file that is not opened by whole_file")).collect()
+}
+
 /// Calls that end the thread instead of an error.
 fn panics(file: &SourceText) -> Vec<String> {
     let calls = |place: usize| {
@@ -267,6 +317,22 @@ fn the_pure_floor_has_no_clock_no_files_no_threads() {
     let pure: Vec<_> = files().iter().filter(|file| floors.floor(file.modules()[0]) == Some(2)).collect();
     assert!(pure.len() > 10, "{} files", pure.len());
     assert_none(pure.into_iter().flat_map(impurities));
+}
+
+#[test]
+fn no_poll_and_no_watch_hangs_on_a_clock_that_can_be_set() {
+    assert_none(files().iter().flat_map(|file| dates(file, DATED)));
+    let needs_it = |path: &str| files().iter().any(|file| file.path == path && !dates(file, &[]).is_empty());
+    assert!(DATED.iter().all(|(path, _)| needs_it(path)), "take it off the list");
+}
+
+#[test]
+fn files_are_opened_in_one_way() {
+    assert_none(files().iter().flat_map(|file| openings(file, OPENERS)));
+    for (path, _) in OPENERS {
+        let opens = |file: &SourceText| file.path.starts_with(path) && !openings(file, &[]).is_empty();
+        assert!(files().iter().any(opens), "take {path} off the list");
+    }
 }
 
 #[test]

@@ -6,12 +6,12 @@ use crate::support::exposition::{find, value};
 use crate::support::kubeconfig::Kubeconfig;
 use crate::support::{process, token, unique_name};
 use serde_json::json;
-use std::time::{Duration, Instant};
 
-/// Requests of a kind, whatever came of them.
-fn requests(exporter: &Exporter, verb: &str, code: &str) -> f64 {
+/// Requests of a kind with this answer, or with any.
+fn requests(exporter: &Exporter, verb: &str, code: Option<&str>) -> f64 {
     let metrics = exporter.metrics();
-    let labels = [("verb", verb), ("resource", "secrets"), ("code", code)];
+    let labels = [("verb", verb), ("resource", "secrets")].into_iter().chain(code.map(|code| ("code", code)));
+    let labels: Vec<_> = labels.collect();
     find(&metrics, "jwt_exporter_kube_requests_total", &labels).iter().map(|sample| sample.value).sum()
 }
 
@@ -31,14 +31,12 @@ impl Watched<'_> {
         self.admin.put_secret(&labels.iter().fold(secret, |secret, label| secret.label(label, "yes")));
     }
 
-    fn await_expiry(&self, what: &str, name: &str, expires: Option<i64>) -> Duration {
-        let begun = Instant::now();
+    fn await_expiry(&self, what: &str, name: &str, expires: Option<i64>) {
         self.exporter.wait_for_metrics(what, |metrics| {
             let labels = [("secret_namespace", self.namespace.as_str()), ("secret_name", name)];
             let found = find(metrics, "jwt_exporter_token_expiration_timestamp_seconds", &labels);
             found.iter().map(|sample| sample.value).collect::<Vec<_>>() == expires.map(|at| at as f64).as_slice()
         });
-        begun.elapsed()
     }
 }
 
@@ -57,6 +55,12 @@ fn follow(selectors: usize) {
     watched.put("there", &[label(0)], 1);
     watched.exporter.wait_until_ready();
     watched.await_expiry("a Secret that was there", "there", Some(1));
+    // Lists, and polls.
+    let read = |watched: &Watched<'_>| {
+        let polls = value(&watched.exporter.metrics(), "jwt_exporter_poll_duration_seconds_count", &[]);
+        (requests(&watched.exporter, "list", None), polls)
+    };
+    let read_before = read(&watched);
     watched.put("there", &[label(0)], 2);
     watched.await_expiry("a rotated token", "there", Some(2));
     for number in 0..selectors {
@@ -74,9 +78,10 @@ fn follow(selectors: usize) {
     watched.admin.delete_secret(&watched.namespace, "there");
     watched.await_expiry("a deleted Secret", "there", None);
 
-    // One list and one watch each, and nothing since.
-    assert_eq!(requests(&watched.exporter, "list", "200"), selectors as f64);
-    assert_eq!(requests(&watched.exporter, "watch", "200"), selectors as f64);
+    // One list and one watch each, and nothing since: what has shown came by the watches alone. The next poll is an hour away.
+    assert_eq!(read(&watched), read_before);
+    assert_eq!(requests(&watched.exporter, "list", Some("200")), selectors as f64);
+    assert_eq!(requests(&watched.exporter, "watch", Some("200")), selectors as f64);
     assert_eq!(value(&watched.exporter.metrics(), "jwt_exporter_source_up", &[]), 1.0);
     assert_eq!(watched.exporter.process().stderr().matches("[ERROR]").count(), 0);
 }
@@ -108,7 +113,7 @@ fn without_the_right_to_watch_it_is_said_once_and_polled() {
     watched.await_expiry("a Secret that the next poll finds", "one", Some(1));
     watched.put("one", &[&label], 2);
     watched.await_expiry("a rotated token that the next poll finds", "one", Some(2));
-    assert!(requests(&watched.exporter, "watch", "403") >= 1.0);
+    assert!(requests(&watched.exporter, "watch", Some("403")) >= 1.0);
     assert_eq!(value(&watched.exporter.metrics(), "jwt_exporter_source_up", &[]), 1.0);
     let log = watched.exporter.process().stderr();
     assert_eq!(log.matches("watching is not allowed").count(), 1, "{log}");

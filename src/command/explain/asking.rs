@@ -1,14 +1,14 @@
 //! What the API server says: the Secret itself, and the labels of its namespace.
 
 use crate::config::Config;
+use crate::json;
 use crate::kubernetes::list::{MAX_OBJECT_BYTES, read_list};
 use crate::kubernetes::object::{ObjectError, SecretObject};
-use crate::kubernetes::{ApiRequest, Cluster, FieldSelector, Query, Reason, RequestError, Verb};
+use crate::kubernetes::{ApiRequest, ApiResponse, Cluster, FieldSelector, Query, Reason, RequestError, Verb};
 use crate::observation::DataValue;
-use crate::{json, kubernetes};
+use crate::redacted::read_wiped;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -142,20 +142,10 @@ fn no_secret(cluster: &Cluster) -> RequestError {
     RequestError::new(Reason::BadAnswer, format!("what {} sent is no Secret", cluster.server()))
 }
 
-pub(super) fn request<'a>(
-    verb: Verb,
-    resource: &'a str,
-    path: String,
-    body: Option<(&'a str, &'a [u8])>,
-) -> ApiRequest<'a> {
+fn request<'a>(verb: Verb, resource: &'a str, path: String, body: Option<(&'a str, &'a [u8])>) -> ApiRequest<'a> {
     ApiRequest { verb, resource, path, body, deadline: Some(TIMEOUT), per_read: TIMEOUT }
 }
 
-pub(super) fn whole(response: kubernetes::ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let mut bounded = response.take(MAX_OBJECT_BYTES as u64 + 1);
-    let read = bounded.read_to_end(&mut bytes);
-    let response = bounded.into_inner();
-    read.map_err(|error| response.read_error(error))?;
-    Ok(bytes)
+fn whole(mut response: ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
+    read_wiped(&mut response, MAX_OBJECT_BYTES).map_err(|error| response.read_error(error))
 }

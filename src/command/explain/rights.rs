@@ -1,10 +1,8 @@
 //! What we may do at the API server, and what of it is missing.
 
-use super::asking::{request, whole};
 use crate::config::Config;
-use crate::kubernetes::{Cluster, Verb};
+use crate::kubernetes::{Cluster, Verb, may};
 use crate::vault::Reviewer;
-use serde_json::{Value, json};
 use std::fmt;
 
 /// Something that the exporter does, and whether we may.
@@ -74,7 +72,7 @@ pub(super) fn ask(
     let (of_namespace, of_name) = ((!whole_cluster).then_some(namespace), named.then_some(name));
     let mut rights = Vec::new();
     let mut add = |verb, resource: (&'static str, &'static str), place: (Option<&str>, Option<&str>), without| {
-        let Some(is_allowed) = is_allowed(cluster, verb, resource, place) else { return };
+        let Ok(is_allowed) = may(cluster, verb, resource, place) else { return };
         let (namespace, name) = (place.0.map(str::to_owned), place.1.map(str::to_owned));
         rights.push(Right { verb, resource, namespace, name, is_denied: !is_allowed, without });
     };
@@ -100,25 +98,4 @@ pub(super) fn ask(
         add(Verb::Create, REVIEWS, (None, None), Some("logins at Kubernetes mounts stay review_unavailable"));
     }
     rights
-}
-
-fn is_allowed(
-    cluster: &Cluster,
-    verb: Verb,
-    (group, resource): (&str, &str),
-    (namespace, name): (Option<&str>, Option<&str>),
-) -> Option<bool> {
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {
-            "verb": verb.as_str(), "version": "v1", "group": group, "resource": resource,
-            "namespace": namespace.unwrap_or_default(), "name": name.unwrap_or_default(),
-        }},
-    });
-    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
-    let (resource, body) = ("selfsubjectaccessreviews", review.to_string());
-    let request = request(Verb::Create, resource, path, Some(("application/json", body.as_bytes())));
-    let answer = cluster.send(&request).and_then(whole).ok()?;
-    serde_json::from_slice::<Value>(&answer).ok()?.pointer("/status/allowed")?.as_bool()
 }

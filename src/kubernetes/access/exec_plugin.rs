@@ -2,6 +2,7 @@
 //! Source: <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>
 
 use crate::http_client::ClientIdentity;
+use crate::kubernetes::status::shown;
 use crate::redacted::Redacted;
 use crate::time::UnixSeconds;
 use base64::Engine as _;
@@ -160,7 +161,7 @@ impl ExecPlugin {
         let output = output.recv_timeout(left());
         let complaint =
             complaint.recv_timeout(if output.is_ok() { Duration::from_millis(100) } else { Duration::ZERO });
-        let complaint = plain(&complaint.unwrap_or_default());
+        let complaint = shown(String::from_utf8_lossy(&complaint.unwrap_or_default()).trim(), MAX_COMPLAINT);
         let output = output.map_err(|_| {
             group.kill();
             ExecPluginProblem::TooSlow { seconds: self.timeout.as_secs() }
@@ -322,16 +323,6 @@ impl Group {
     }
 }
 
-/// A plugin's complaint in one line, bounded, without control characters.
-fn plain(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut line = String::new();
-    for c in text.trim().chars().take(MAX_COMPLAINT) {
-        line.push(if c.is_control() { ' ' } else { c });
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,7 +407,12 @@ mod tests {
 
     #[test]
     fn what_a_plugin_says_is_one_bounded_line() {
-        assert_eq!(plain(b" a\n\tb\x1b[0m \xff\n"), "a  b [0m \u{fffd}");
-        assert_eq!(plain("x".repeat(1000).as_bytes()).len(), MAX_COMPLAINT);
+        let said = |script: &str| match problem(script, Duration::from_secs(50)) {
+            ExecPluginProblem::Failed { complaint, .. } => complaint,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(r"printf ' a\n\tb\033[0m \377\n' >&2; exit 1"), r"a\n\tb\x1b[0m �");
+        let long = said("printf %01000d 0 >&2; exit 1");
+        assert_eq!(long, format!("{}…", "0".repeat(MAX_COMPLAINT)));
     }
 }

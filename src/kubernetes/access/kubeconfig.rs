@@ -5,12 +5,13 @@
 
 use crate::http_client::{BaseUrl, Proxy};
 use crate::redacted::Redacted;
+use crate::whole_file;
 use crate::yaml;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use super::kubeconfig_error::{KubeconfigError, KubeconfigProblem, MAX_BYTES, wit
 use super::kubeconfig_file::{Cluster, Context, File, User};
 use super::material::Material;
 use super::{Access, TrustSource};
+use crate::kubernetes::status::shown;
 
 /// A kubeconfig whose text could be read; its entries are checked when one of them is used.
 pub struct Kubeconfig {
@@ -42,15 +44,13 @@ impl Kubeconfig {
     /// If it cannot be read, or is no YAML of a kubeconfig.
     pub fn load(path: &Path) -> Result<Self, KubeconfigError> {
         let error = |problem| KubeconfigError { file: path.display().to_string(), key: String::new(), problem };
-        let unreadable = |cause: std::io::Error| error(KubeconfigProblem::Unreadable { cause: cause.to_string() });
-        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(error(KubeconfigProblem::Unreadable { cause: "not a regular file".to_owned() }));
-        }
-        let mut text = zeroize::Zeroizing::new(String::new());
-        std::fs::File::open(path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-            .map_err(unreadable)?;
-        Self::parse(&text, path)
+        let bytes = whole_file::read(path, MAX_BYTES).map_err(|cause| match cause.kind() {
+            io::ErrorKind::FileTooLarge => error(KubeconfigProblem::TooLong),
+            _ => error(KubeconfigProblem::Unreadable { cause: cause.to_string() }),
+        })?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| error(KubeconfigProblem::Unreadable { cause: "it is no UTF-8 text".to_owned() }))?;
+        Self::parse(text, path)
     }
 
     /// Reads the text of the file at `path`; nothing of it is opened.
@@ -60,7 +60,7 @@ impl Kubeconfig {
     pub fn parse(text: &str, path: &Path) -> Result<Self, KubeconfigError> {
         let shown = path.display().to_string();
         let error = |key, problem| KubeconfigError { file: shown.clone(), key, problem };
-        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_BYTES) {
+        if text.len() > MAX_BYTES {
             return Err(error(String::new(), KubeconfigProblem::TooLong));
         }
         let file: File = yaml::parse(text).map_err(|cause| {
@@ -285,13 +285,12 @@ impl Part<'_, Cluster> {
     }
 }
 
+/// So much of a text of the file is told.
+pub(super) const MAX_TOLD: usize = 200;
+
 /// A name from the file in quotes, bounded, in one line.
 pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", plain(name))
-}
-
-pub(super) fn plain(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    format!("\"{}\"", shown(name, MAX_TOLD))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::yaml::YamlError;
 use std::fmt;
 
 /// Longest kubeconfig that is read; those with many clusters and inline certificates have some hundred KiB.
-pub(super) const MAX_BYTES: u64 = 4 << 20;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 
 /// A kubeconfig that cannot be used: file, key, problem. No value of the file is in it but names of its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]

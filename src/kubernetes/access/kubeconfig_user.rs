@@ -1,6 +1,7 @@
 //! The user of a kubeconfig's context: who we are, and how we prove it.
 
 use crate::http_client::BaseUrl;
+use crate::kubernetes::status::shown;
 use crate::redacted::Redacted;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -9,7 +10,7 @@ use std::sync::Mutex;
 
 use super::Login;
 use super::exec_plugin::{ExecPlugin, TIMEOUT};
-use super::kubeconfig::{Part, plain, quoted};
+use super::kubeconfig::{MAX_TOLD, Part, quoted};
 use super::kubeconfig_error::{KubeconfigError, KubeconfigProblem};
 use super::kubeconfig_file::{Cluster, Exec, User};
 use super::material::Material;
@@ -121,7 +122,7 @@ impl Part<'_, User> {
             command,
             args: exec.args.clone().unwrap_or_default(),
             env: exec.env.iter().flatten().map(|entry| (entry.name.clone(), entry.value.clone())).collect(),
-            install_hint: plain(exec.install_hint.as_deref().unwrap_or_default()),
+            install_hint: shown(exec.install_hint.as_deref().unwrap_or_default(), MAX_TOLD),
             cluster: provide_cluster_info.then(|| cluster.info(server)),
             timeout: TIMEOUT,
             last: Mutex::new(None),

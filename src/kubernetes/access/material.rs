@@ -1,8 +1,8 @@
 //! Certificates, keys and tokens where they stand: in a kubeconfig, or in files that somebody else renews.
 
+use crate::whole_file;
 use std::fmt;
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 const REREAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Longest file of a credential: bundles of CAs are the longest.
-const MAX_BYTES: u64 = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Bytes that are wiped when the last user drops them.
 pub(super) type Bytes = Arc<Zeroizing<Vec<u8>>>;
@@ -151,20 +151,10 @@ impl Stamp {
 
 fn read_file(path: &Path) -> Result<(Stamp, Zeroizing<Vec<u8>>), String> {
     let words = |error: std::io::Error| error.to_string();
-    // A named pipe would block for ever when it is opened.
-    if !std::fs::metadata(path).map_err(words)?.is_file() {
-        return Err("not a regular file".to_owned());
-    }
-    let file = File::open(path).map_err(words)?;
-    let metadata = file.metadata().map_err(words)?;
-    let expected = usize::try_from(metadata.len().min(MAX_BYTES)).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(words)?;
-    match u64::try_from(bytes.len()) {
-        Ok(0) => Err("the file is empty".to_owned()),
-        Ok(length) if length <= MAX_BYTES => Ok((Stamp::of(&metadata), bytes)),
-        _ => Err(format!("longer than {MAX_BYTES} bytes; is it the right file?")),
-    }
+    let mut file = whole_file::open(path).map_err(words)?;
+    let stamp = Stamp::of(&file.metadata().map_err(words)?);
+    let bytes = whole_file::read_open(&mut file, MAX_BYTES).map_err(words)?;
+    if bytes.is_empty() { Err("the file is empty".to_owned()) } else { Ok((stamp, bytes)) }
 }
 
 #[cfg(test)]
@@ -208,7 +198,7 @@ mod tests {
         std::fs::write(&empty, "").unwrap();
         for (path, cause) in [
             (folder.path().join("absent"), "No such file or directory (os error 2)"),
-            (folder.path().to_owned(), "not a regular file"),
+            (folder.path().to_owned(), "it is no regular file"),
             (empty, "the file is empty"),
         ] {
             let error = Material::file(path.clone(), "somewhere: tokenFile").read(false).unwrap_err();

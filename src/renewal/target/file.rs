@@ -1,20 +1,19 @@
 //! A token in a file: written beside it, synced, and put in its place by a rename, mode 0600.
 //!
-//! Two processes with the same file keep out of each other's way by a lock on `.NAME.lock` beside it, from before the file is
-//! read until the try is over. The system lets go of it when its holder dies.
+//! Two processes with the same file keep out of each other's way by a lock on `.NAME.lock` beside it, from before a token is
+//! asked for or written until the try is over. The system lets go of it when its holder dies.
 
 use crate::redacted::Redacted;
 use crate::renewal::attempt::{Claiming, Held, Target};
 use crate::renewal::claim::Claim;
 use crate::renewal::reason::{Failure, Reason};
 use crate::renewal::verdict::Found;
-use crate::renewal::wiped;
-use std::fs::{self, File, OpenOptions};
+use crate::whole_file;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use std::path::Path;
 
 /// A longer file holds no token of ours.
 const MOST_BYTES: usize = 1 << 20;
@@ -23,62 +22,20 @@ const MOST_BYTES: usize = 1 << 20;
 pub(in crate::renewal) struct FileTarget<'a> {
     path: &'a Path,
     lock: Option<File>,
+    /// As it was read last.
+    held: Option<Held>,
 }
 
 impl<'a> FileTarget<'a> {
     pub(in crate::renewal) fn new(path: &'a Path) -> Self {
-        Self { path, lock: None }
+        Self { path, lock: None, held: None }
     }
 
-    /// A hidden file beside it: `.NAME.ENDING`.
-    fn beside(&self, ending: &str) -> PathBuf {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(ending);
-        self.path.with_file_name(name)
-    }
-
-    fn read_file(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        // A FIFO would make us wait for its other end.
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no plain file"));
-        }
-        wiped::read(&mut file, MOST_BYTES)
-    }
-
-    fn write_file(&self, token: &Redacted) -> io::Result<()> {
-        let new = self.beside(".new");
-        // Left over from a process that died; or put there by somebody else, which `create_new` would refuse to follow.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let written = file
-            .write_all(token.expose().as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&new, self.path));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&new);
-            return Err(error);
-        }
-        // The rename itself; some file systems have no such thing.
-        if let Some(Ok(folder)) = self
-            .path
-            .parent()
-            .map(|folder| File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }))
-        {
-            let _ = folder.sync_all();
-        }
-        Ok(())
-    }
-}
-
-impl Target for FileTarget<'_> {
-    fn read(&mut self) -> Result<Held, Failure> {
-        let found = match self.read_file() {
+    /// Looks at the file, and at nothing else.
+    fn look(&self) -> Result<Held, Failure> {
+        let found = match whole_file::read(self.path, MOST_BYTES) {
             Ok(value) => Found::of(&value),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Found::Unreadable(error.to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
             Err(error) => {
                 return Err(Failure::new(Reason::TargetUnavailable, format!("the file cannot be read: {error}")));
@@ -87,19 +44,16 @@ impl Target for FileTarget<'_> {
         Ok(Held { found, claim: None, logins: None })
     }
 
-    /// Takes the lock. Somebody may have been at work before we got it: then it has changed.
-    fn claim(&mut self, _: &Claim) -> Result<Claiming, Failure> {
+    /// Takes the lock. Somebody may have been at work between the last reading and now: then it has changed.
+    fn lock(&mut self) -> Result<Claiming, Failure> {
         if self.lock.is_some() {
             return Ok(Claiming::Ours);
         }
-        let unwritable = |error: io::Error| {
+        let open = |path| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        let lock = whole_file::beside(self.path, ".lock").and_then(open).map_err(|error| {
             let message = format!("the folder of the file cannot be written: {error}");
             Failure::new(Reason::TargetUnwritable, message)
-        };
-        let before = self.read()?;
-        let path = self.beside(".lock");
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(unwritable)?;
+        })?;
         // SAFETY: a descriptor that lives through the call.
         if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
             let error = io::Error::last_os_error();
@@ -109,16 +63,82 @@ impl Target for FileTarget<'_> {
             log::debug!("{}: this file system has no locks: {error}", self.path.display());
         }
         self.lock = Some(lock);
-        Ok(if self.read()? == before { Claiming::Ours } else { Claiming::Changed })
+        Ok(if self.held.as_ref() == Some(&self.look()?) { Claiming::Ours } else { Claiming::Changed })
+    }
+}
+
+impl Target for FileTarget<'_> {
+    fn read(&mut self) -> Result<Held, Failure> {
+        let held = self.look()?;
+        self.held = Some(held.clone());
+        Ok(held)
     }
 
+    fn claim(&mut self, _: &Claim) -> Result<Claiming, Failure> {
+        self.lock()
+    }
+
+    /// A token that waited for this was not asked for under the lock.
     fn write(&mut self, token: &Redacted) -> Result<bool, Failure> {
-        self.write_file(token)
+        match self.lock()? {
+            Claiming::Ours => {}
+            Claiming::Changed => return Ok(false),
+            Claiming::Taken => return Err(Failure::new(Reason::Conflict, "another process is at work on the file")),
+        }
+        whole_file::replace(self.path, 0o600, &|file| file.write_all(token.expose().as_bytes()))
             .map(|()| true)
             .map_err(|error| Failure::new(Reason::TargetUnwritable, format!("the file cannot be written: {error}")))
     }
 
     fn let_go(&mut self) {
         self.lock = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const CLAIM: Claim = Claim { holder: String::new(), until: crate::time::UnixSeconds(0), failures: 0 };
+
+    #[test]
+    fn whoever_was_overtaken_before_the_lock_looks_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let (mut one, mut other) = (FileTarget::new(&path), FileTarget::new(&path));
+        let missing = one.read().unwrap();
+        other.read().unwrap();
+        assert_eq!(other.claim(&CLAIM).unwrap(), Claiming::Ours);
+        assert_eq!(one.claim(&CLAIM).unwrap(), Claiming::Taken);
+        assert!(other.write(&Redacted::new("of the other".to_owned())).unwrap());
+        other.let_go();
+        assert_eq!(one.claim(&CLAIM).unwrap(), Claiming::Changed);
+        assert_ne!(one.read().unwrap(), missing);
+        assert_eq!(one.claim(&CLAIM).unwrap(), Claiming::Ours);
+    }
+
+    #[test]
+    fn a_token_that_came_at_an_earlier_try_is_written_under_the_lock_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let token = Redacted::new("late".to_owned());
+        let (mut one, mut other) = (FileTarget::new(&path), FileTarget::new(&path));
+        one.read().unwrap();
+        other.read().unwrap();
+        assert_eq!(other.claim(&CLAIM).unwrap(), Claiming::Ours);
+        assert_eq!(one.write(&token).unwrap_err().reason, Reason::Conflict);
+        assert!(!path.exists());
+        fs::write(&path, "of the other").unwrap();
+        other.let_go();
+        assert!(!one.write(&token).unwrap(), "it is another one than the one that was read");
+        one.let_go();
+        one.read().unwrap();
+        assert!(one.write(&token).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"late");
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, [".token.lock", "token"]);
     }
 }

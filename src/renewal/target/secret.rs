@@ -5,12 +5,11 @@
 use crate::json::{self, JsonFault};
 use crate::kubernetes::object::LOGIN_ANNOTATION;
 use crate::kubernetes::{ApiRequest, ApiResponse, Cluster, Query, Reason as KubeReason, RequestError, Verb};
-use crate::redacted::Redacted;
+use crate::redacted::{Redacted, read_wiped};
 use crate::renewal::attempt::{Claiming, Held, Target};
 use crate::renewal::claim::{ANNOTATION, Claim};
 use crate::renewal::reason::{Failure, Reason};
 use crate::renewal::verdict::Found;
-use crate::renewal::wiped;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -231,7 +230,7 @@ pub(in crate::renewal) fn get(
 
 /// The body, in memory that is wiped.
 fn whole(mut response: ApiResponse) -> Result<Zeroizing<Vec<u8>>, RequestError> {
-    let body = wiped::read(&mut response, MOST_BYTES).map_err(|error| response.read_error(error))?;
+    let body = read_wiped(&mut response, MOST_BYTES).map_err(|error| response.read_error(error))?;
     if body.len() > MOST_BYTES {
         return Err(response.bad_answer(&format!("the object has more than {MOST_BYTES} bytes")));
     }

@@ -35,8 +35,13 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const MOST_WAITING: usize = 256;
 /// Requests that are read and wait for a responder. One more is answered with 503.
 const MOST_QUEUED: usize = 64;
-/// Answers on their way at the same time. Each costs two threads here, one in tiny_http, and three descriptors.
-const RESPONDERS: usize = 6;
+/// Answers on their way at the same time, so that ten slow clients are all served and a scrape beside them. Each costs two threads here,
+/// one in tiny_http, and three descriptors: 50 KB.
+const RESPONDERS: usize = 12;
+/// So many of them where the process may not have [`FEW_DESCRIPTORS`].
+const FEW_RESPONDERS: usize = 6;
+/// See [`FEW_RESPONDERS`].
+const FEW_DESCRIPTORS: i32 = 64;
 /// A client that keeps us waiting for so long with a piece of its answer may be cut off, if others wait and no responder is free: as
 /// many as wait, the slowest first. One that reads slowly and steadily is spared as long as that can be; but a probe has a second,
 /// and if it fails, nobody gets anything.

@@ -3,7 +3,8 @@
 use super::head::Admitted;
 use super::private::{Private, TICKET_NAME, wait_for_answer};
 use super::reply::{Client, Reply};
-use super::{MOST_ANSWER_TIME, MOST_QUEUED, MOST_SILENCE, RESPONDERS, STALLED};
+use super::waiting::most_descriptor;
+use super::{FEW_DESCRIPTORS, FEW_RESPONDERS, MOST_ANSWER_TIME, MOST_QUEUED, MOST_SILENCE, RESPONDERS, STALLED};
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::net::TcpStream;
@@ -20,9 +21,17 @@ pub(super) struct Job {
 }
 
 /// Requests that wait for a responder.
+#[derive(Default)]
 pub(super) struct Jobs {
-    queue: Mutex<VecDeque<Job>>,
+    queue: Mutex<Queue>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Responders that have nothing to do, also those that have been called and not yet come.
+    idle: usize,
 }
 
 /// Whom each of the responders is writing to.
@@ -36,9 +45,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Starts the threads.
 pub(super) fn start(private: Private) -> io::Result<(Arc<Jobs>, Responders)> {
-    let jobs = Arc::new(Jobs { queue: Mutex::default(), more: Condvar::new() });
-    let mut slots = Vec::with_capacity(RESPONDERS);
-    for (number, connection) in private.connect(RESPONDERS)?.into_iter().enumerate() {
+    let jobs = Arc::new(Jobs::default());
+    let count = if most_descriptor() < FEW_DESCRIPTORS { FEW_RESPONDERS } else { RESPONDERS };
+    let mut slots = Vec::with_capacity(count);
+    for (number, connection) in private.connect(count)?.into_iter().enumerate() {
         let slot = Slot::default();
         slots.push(Arc::clone(&slot));
         let (jobs, private) = (Arc::clone(&jobs), private.clone());
@@ -57,28 +67,30 @@ impl Jobs {
     /// Puts a request into the queue. If there is no room, gives the oldest one back.
     pub(super) fn push(&self, job: Job) -> Option<Job> {
         let mut queue = lock(&self.queue);
-        let oldest = if queue.len() >= MOST_QUEUED { queue.pop_front() } else { None };
-        queue.push_back(job);
+        let oldest = if queue.jobs.len() >= MOST_QUEUED { queue.jobs.pop_front() } else { None };
+        queue.jobs.push_back(job);
         drop(queue);
         self.more.notify_one();
         oldest
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        lock(&self.queue).is_empty()
-    }
-
-    /// How many have waited for so long.
+    /// How many requests have waited for so long that no responder is free for.
     pub(super) fn waiting(&self, now: Instant, long: Duration) -> usize {
-        lock(&self.queue).iter().filter(|job| now.saturating_duration_since(job.since) >= long).count()
+        let queue = lock(&self.queue);
+        let waiting = queue.jobs.iter().filter(|job| now.saturating_duration_since(job.since) >= long).count();
+        waiting.saturating_sub(queue.idle)
     }
 
     fn pop(&self) -> Job {
         let mut queue = lock(&self.queue);
+        queue.idle += 1;
         loop {
             // The newest first: behind a crowd that does not read its answers, a scrape would come too late for its scraper.
-            match queue.pop_back() {
-                Some(job) => return job,
+            match queue.jobs.pop_back() {
+                Some(job) => {
+                    queue.idle -= 1;
+                    return job;
+                }
                 None => queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -86,11 +98,6 @@ impl Jobs {
 }
 
 impl Responders {
-    /// Whether one of them has nothing to do: it takes what waits, if it is given the moment to wake up.
-    pub(super) fn has_idle(&self) -> bool {
-        self.0.iter().any(|slot| lock(slot).is_none())
-    }
-
     /// Cuts off clients that have kept us waiting for [`STALLED`], the slowest first, so many at most. How many it were.
     pub(super) fn cut_slowest(&self, most: usize) -> usize {
         let slow = |slot: &Slot| {
@@ -156,7 +163,6 @@ mod tests {
         let clients = pairs.map(|(client, asking)| (Arc::new(client), asking));
         let slots = clients.iter().map(|(client, _)| Arc::new(Mutex::new(Some(Arc::clone(client)))));
         let responders = Responders(slots.collect());
-        assert!(!responders.has_idle());
         assert_eq!(responders.cut_slowest(9), 0, "they take what they get");
         for ((client, _), taken) in clients.iter().zip([5, 0, 3]) {
             say_hello(client);
@@ -168,8 +174,25 @@ mod tests {
         assert_eq!(responders.cut_slowest(1), 1);
         assert_eq!(slow(), [true, false, false, false]);
         assert_eq!(responders.cut_slowest(9), 1);
-        *lock(&responders.0[2]) = None;
-        assert!(responders.has_idle());
+    }
+
+    #[test]
+    fn a_request_waits_only_where_no_responder_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (now, long) = (Instant::now(), Duration::from_millis(100));
+        let job = || Job {
+            since: now,
+            client: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            admitted: Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false },
+        };
+        let jobs = Jobs::default();
+        // Two that were called, and have not come yet.
+        lock(&jobs.queue).idle = 2;
+        let waits = [(); 3].map(|()| {
+            jobs.push(job());
+            [jobs.waiting(now + long, long), jobs.waiting(now, long)]
+        });
+        assert_eq!(waits, [[0, 0], [0, 0], [1, 0]]);
     }
 
     #[test]

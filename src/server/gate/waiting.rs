@@ -76,7 +76,7 @@ impl Waiting {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
             let waiting = self.jobs.waiting(now, TICK);
-            if waiting > 0 && !self.responders.has_idle() {
+            if waiting > 0 {
                 self.cut_slowest(waiting, now);
             }
             if accept {
@@ -103,7 +103,7 @@ impl Waiting {
         // A negative descriptor is passed over.
         entries.push(entry(if accepting { self.listener.as_raw_fd() } else { -1 }, libc::POLLIN));
         entries.extend(self.connections.iter().map(|connection| entry(connection.stream.as_raw_fd(), libc::POLLIN)));
-        let idle = self.connections.is_empty() && self.jobs.is_empty() && accepting;
+        let idle = self.connections.is_empty() && self.jobs.waiting(Instant::now(), Duration::ZERO) == 0 && accepting;
         let timeout = if idle { -1 } else { i32::try_from(TICK.as_millis()).unwrap_or(100) };
         let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
         // SAFETY: `entries` has `count` entries and lives through the call.
@@ -213,7 +213,7 @@ impl Waiting {
 }
 
 /// An eighth of the descriptors that the process may have, 64 at most, is not for connections.
-fn most_descriptor() -> RawFd {
+pub(super) fn most_descriptor() -> RawFd {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a limit to be written to, which lives through the call.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;

@@ -11,11 +11,12 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use super::file_set::{FAULTS_TOLD, FileErrors, FileSet, Listing, Origin, exhausted};
+use super::file_set::{FAULTS_TOLD, FileErrors, FileSet, Listing, Origin, exhausted, shown_name};
 use super::regular_file::{FileFault, Handle};
 use super::{FileGlob, Held, Links, PollError, Source, Tended};
 use crate::observation::{DataValue, FileView, MAX_VALUE_BYTES, Observer, Reading, Reason, SecretObservation};
 use known::{Known, Signature};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,12 @@ const START_BYTES: usize = 4096;
 
 /// With less than this behind the white space it cannot be told.
 const LEAST_START_BYTES: usize = 16;
+
+/// What the labels `secret_name` and `secret_key` say of a file that is a token.
+#[must_use]
+pub fn place_of(path: &Path) -> (String, Cow<'_, str>) {
+    (shown_name(path), path.file_name().unwrap_or_default().to_string_lossy())
+}
 
 /// Files with tokens.
 pub struct FilesSource {
@@ -161,8 +168,7 @@ impl FilesSource {
     }
 
     fn observe(&mut self, path: &Path, origin: &Origin, version: u64) -> Option<Arc<SecretObservation>> {
-        let name = super::file_set::shown_name(path);
-        let key = path.file_name().unwrap_or_default().to_string_lossy();
+        let (name, key) = place_of(path);
         let named = origin.is_named;
         let view = FileView { path: &name, key: &key, bytes: &self.bytes, named, version };
         self.observer.observe_file(&view).map(Arc::new)

@@ -47,6 +47,30 @@ fn a_missing_file_is_written_and_one_that_expires_is_replaced() {
 }
 
 #[test]
+fn the_metrics_of_a_renewal_join_those_of_its_token() {
+    let endpoint = Endpoint::good();
+    let folder = tempfile::tempdir().unwrap();
+    let mut renewal = renewal(&endpoint, folder.path());
+    // Too long for a label as it is.
+    let long = folder.path().join("x".repeat(250)).join("y".repeat(250));
+    std::fs::create_dir_all(&long).unwrap();
+    for file in [folder.path().join("token"), long.join("token")] {
+        renewal["file"] = json!(file);
+        let config = format!("kubernetes: false\nfiles: [{}]\n", file.display());
+        let exporter = setup(&config, &[renewal.clone()]).start();
+        let metrics = exporter.wait_for_metrics("the token", |metrics| {
+            !find(metrics, "jwt_exporter_token_info", &[]).is_empty()
+                && find(metrics, "jwt_exporter_renewals_total", &[("result", "success")])[0].value == 1.0
+        });
+        let place = |family| {
+            let sample = find(&metrics, family, &[]).remove(0);
+            ["secret_namespace", "secret_name", "secret_key"].map(|label| sample.label(label).to_owned())
+        };
+        assert_eq!(place("jwt_exporter_renewals_total"), place("jwt_exporter_token_info"));
+    }
+}
+
+#[test]
 fn a_token_that_lives_on_is_left_alone_until_somebody_breaks_it() {
     let endpoint = Endpoint::good();
     let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@ mod files;
 mod logins;
 mod misbehaving;
 mod secrets;
+mod shards;
 mod stopping;
 
 use crate::support::certificates::CertificateAuthority;

