@@ -49,8 +49,10 @@ pub fn replace(path: &Path, mode: u32, write: &dyn Fn(&mut File) -> io::Result<(
     let _ = fs::remove_file(&temporary.0);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary.0)?;
     write(&mut file)?;
-    // Whatever the umask took away.
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    // What the umask took away. Some file systems have one mode for all, and refuse another.
+    if file.metadata()?.permissions().mode() & mode != mode {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
     file.sync_all()?;
     fs::rename(&temporary.0, path)?;
     // The name is safe when its folder is; some file systems have no such thing.

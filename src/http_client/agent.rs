@@ -30,6 +30,9 @@ const IDLE_CONNECTIONS: usize = 2;
 /// Longest wait for the server to take what is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest wait for the head of an answer that has no end. The answer itself comes when there is something to tell.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How an [`Agent`] reaches its servers.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
@@ -84,7 +87,8 @@ pub struct Request<'a> {
     pub authorization: Option<&'a Redacted>,
     /// The body; its `Content-Type` is one of the headers.
     pub body: Option<&'a [u8]>,
-    /// Longest time for the whole exchange, the answer's body included.
+    /// Longest time for the whole exchange, the answer's body included; `None` for one without an end, whose head has to come
+    /// within ten seconds.
     pub deadline: Option<Duration>,
     /// Longest wait for any next byte of the answer, its head included.
     pub per_read: Duration,
@@ -157,11 +161,20 @@ impl Agent {
     /// # Errors
     /// Why there is no answer.
     pub fn send(&self, request: &Request<'_>) -> Result<Response, HttpError> {
+        self.send_telling(request, &|| ())
+    }
+
+    /// The same; `again` is told before a request is sent once more.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub fn send_telling(&self, request: &Request<'_>, again: &dyn Fn()) -> Result<Response, HttpError> {
         let before = self.connections_made.load(Ordering::SeqCst);
         match self.send_once(request) {
             Err(HttpError::CutOff)
                 if request.method == Method::Get && self.connections_made.load(Ordering::SeqCst) == before =>
             {
+                again();
                 self.send_once(request)
             }
             result => result,
@@ -210,6 +223,7 @@ impl Agent {
             .ureq
             .configure_request(message?)
             .timeout_global(request.deadline)
+            .timeout_recv_response(request.deadline.is_none().then_some(ACCEPT_TIMEOUT))
             .timeout_per_read(Some(request.per_read))
             .timeout_per_write(Some(WRITE_TIMEOUT))
             .build();

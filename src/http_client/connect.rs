@@ -3,17 +3,17 @@
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use ureq::unversioned::transport::time::{Duration, Instant};
-use ureq::unversioned::transport::{
-    ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport, TransportAdapter,
-};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, Either, NextTimeout, Transport, TransportAdapter};
 
 use super::base_url::{host_and_port, without_brackets};
 use super::error::{HttpError, TlsFailure};
 use super::proxy::{Proxy, ProxyKind};
 use super::resolve::look_up;
+use super::tcp::TcpTransport;
 use super::tls::{self, TlsTransport};
 
 /// Makes the connections of one agent.
@@ -64,33 +64,25 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, HttpError> 
 }
 
 fn tcp(details: &ConnectionDetails<'_>, host: &str, port: u16) -> Result<Box<dyn Transport>, ureq::Error> {
-    let timeout = remaining(details);
-    let mut addrs = details.resolver.empty();
-    for address in look_up(host, port, *timeout.after)? {
-        addrs.push(address);
-    }
-    // What is left after the look-up; `ureq` divides it among the addresses.
-    let details = ConnectionDetails {
-        uri: details.uri,
-        addrs,
-        config: details.config,
-        request_level: details.request_level,
-        resolver: details.resolver,
-        now: (details.current_time)(),
-        timeout: remaining(details),
-        current_time: Arc::clone(&details.current_time),
-        run_connector: Arc::clone(&details.run_connector),
-        register_shutdown: Arc::clone(&details.register_shutdown),
-    };
-    match TcpConnector::default().connect(&details, None::<Box<dyn Transport>>) {
-        Ok(Some(Either::A(transport))) => Ok(transport),
-        Ok(Some(Either::B(transport))) => Ok(Box::new(transport)),
-        Ok(None) => Err(ureq::Error::ConnectionFailed),
-        Err(ureq::Error::Io(error)) => {
-            Err(HttpError::Connect { address: host_and_port(host, port), cause: error.to_string() }.into())
+    let mut addresses = look_up(host, port, *remaining(details).after)?.into_iter();
+    let mut failure = ureq::Error::ConnectionFailed;
+    while let Some(address) = addresses.next() {
+        let timeout = remaining(details);
+        if timeout.after.is_zero() {
+            return Err(ureq::Error::Timeout(timeout.reason));
         }
-        Err(other) => Err(other),
+        // Each of those that are left gets as much of the time that is left.
+        let share = *timeout.after / u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
+        failure = match TcpTransport::connect(&address, share, details) {
+            Ok(transport) => return Ok(Box::new(transport)),
+            Err(ureq::Error::Io(error)) if error.kind() == ErrorKind::TimedOut => ureq::Error::Timeout(timeout.reason),
+            Err(ureq::Error::Io(error)) => {
+                HttpError::Connect { address: host_and_port(host, port), cause: error.to_string() }.into()
+            }
+            Err(other) => return Err(other),
+        };
     }
+    Err(failure)
 }
 
 fn through(

@@ -21,6 +21,7 @@ mod identity;
 mod proxy;
 mod resolve;
 mod retry_after;
+mod tcp;
 mod tls;
 mod trust;
 

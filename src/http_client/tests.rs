@@ -386,6 +386,25 @@ fn a_server_that_says_nothing_is_not_waited_for() {
     assert_eq!(error, HttpError::Timeout(TimeoutPhase::Read));
 }
 
+/// The kernel says which of its timers run for a connection (proc_pid_net(5)): 2 is that for probes of one that is silent.
+#[test]
+fn a_server_that_is_gone_without_a_word_is_noticed() {
+    let ca = Ca::new("ca");
+    let server = hello(&ca.server(&["127.0.0.1"], |_| {}));
+    let agent = Agent::new(&trusting(&ca)).unwrap();
+    let mut response = agent.send(&get(&server.url("https", "/"))).unwrap();
+    response.body.read_to_end(&mut Vec::new()).unwrap();
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let to_server = format!(":{:04X}", server.address.port());
+    let ours: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields[2].ends_with(&to_server))
+        .collect();
+    assert_eq!(ours.len(), 1, "{table}");
+    assert!(ours[0][5].starts_with("02:"), "{table}");
+}
+
 #[test]
 fn a_short_time_for_reads_leaves_the_handshake_its_own() {
     let ca = Ca::new("ca");

@@ -3,7 +3,7 @@
 use crate::http_client::{Agent, Body, HttpError, Method, Request, Response, TimeoutPhase};
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub struct Cluster {
     /// The server's URL, for messages.
     server: String,
     on_request: OnRequest,
+    requests: AtomicU32,
     way: Mutex<Way>,
     shut_down: AtomicBool,
 }
@@ -153,6 +154,7 @@ impl Cluster {
             server: access.server.to_string(),
             access,
             on_request,
+            requests: AtomicU32::new(0),
             shut_down: AtomicBool::new(false),
         };
         if !cluster.access.runs_a_plugin() {
@@ -167,19 +169,30 @@ impl Cluster {
 
     /// Sends a request and waits for the head of a successful answer.
     ///
-    /// After a 401 the credentials are read again, where they are in files or come from an exec plugin, and the request is
-    /// sent once more.
+    /// After a 401 the credentials are read again, where they are in files or come from an exec plugin; if they are others
+    /// now, the request is sent once more.
     ///
     /// # Errors
     /// What kept us from an answer, or the refusal that came.
     pub fn send(&self, request: &ApiRequest<'_>) -> Result<ApiResponse, RequestError> {
         let what = status::what(request.verb, request.resource, &request.path);
-        let (mut response, mut papers, mut agent) = self.send_once(request, false, &what)?;
+        let way = |again| {
+            self.way(again).map_err(|error| {
+                (self.on_request)(request.verb, request.resource, "error");
+                RequestError::new(Reason::Credentials, format!("{what} at {}: {error}", self.server))
+            })
+        };
+        let (mut papers, mut agent) = way(false)?;
+        let mut response = self.send_once(request, &papers, &agent, &what)?;
         if response.status == 401 && self.access.can_be_renewed() {
-            // The connection can be used again only if what came is read.
-            let _ = status::read_bounded(&mut response.body);
-            drop(response);
-            (response, papers, agent) = self.send_once(request, true, &what)?;
+            let (renewed, other_agent) = way(true)?;
+            if !renewed.is_same_login(&papers) {
+                // The connection can be used again only if what came is read.
+                let _ = status::read_bounded(&mut response.body);
+                drop(response);
+                (papers, agent) = (renewed, other_agent);
+                response = self.send_once(request, &papers, &agent, &what)?;
+            }
         }
         if (200..300).contains(&response.status) {
             let server = self.server.clone();
@@ -191,20 +204,18 @@ impl Cluster {
     fn send_once(
         &self,
         request: &ApiRequest<'_>,
-        again: bool,
+        papers: &Papers,
+        agent: &Agent,
         what: &str,
-    ) -> Result<(Response, Papers, Arc<Agent>), RequestError> {
-        let server = &self.server;
-        let (papers, agent) = self.way(again).map_err(|error| {
-            (self.on_request)(request.verb, request.resource, "error");
-            RequestError::new(Reason::Credentials, format!("{what} at {server}: {error}"))
-        })?;
+    ) -> Result<Response, RequestError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let mut headers = vec![("Accept", "application/json")];
         if let Some((content_type, _)) = request.body {
             headers.push(("Content-Type", content_type));
         }
         headers.extend(self.access.impersonation.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let result = agent.send(&Request {
+        let again = || (self.on_request)(request.verb, request.resource, "error");
+        let message = Request {
             method: match request.verb {
                 Verb::List | Verb::Watch | Verb::Get => Method::Get,
                 Verb::Create => Method::Post,
@@ -216,17 +227,23 @@ impl Cluster {
             body: request.body.map(|(_, body)| body),
             deadline: request.deadline,
             per_read: request.per_read,
-        });
-        match result {
+        };
+        match agent.send_telling(&message, &again) {
             Ok(response) => {
                 (self.on_request)(request.verb, request.resource, &response.status.to_string());
-                Ok((response, papers, agent))
+                Ok(response)
             }
             Err(error) => {
                 (self.on_request)(request.verb, request.resource, "error");
-                Err(RequestError::from_http(what, server, &error))
+                Err(RequestError::from_http(what, &self.server, &error))
             }
         }
+    }
+
+    /// How many requests were sent, whatever came of them.
+    #[must_use]
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// The papers of this moment and connections made with them.

@@ -1,5 +1,6 @@
 //! Why a request to an API server failed, in words that an operator can act on.
 
+use super::status;
 use crate::http_client::HttpError;
 use crate::log::escape;
 use std::fmt;
@@ -140,8 +141,13 @@ impl RequestError {
     #[must_use]
     pub(super) fn with_status(mut self, status: u16, retry_after: Option<Duration>) -> Self {
         self.status = Some(status);
-        self.retry_after = retry_after;
-        self
+        self.with_retry_after(retry_after)
+    }
+
+    /// The server asks to be left alone for so long, at most ten minutes.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after: retry_after.map(|wait| wait.min(status::MAX_RETRY_AFTER)), ..self }
     }
 
     pub(super) fn from_http(what: &str, server: &str, error: &HttpError) -> Self {

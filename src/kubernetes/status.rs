@@ -20,7 +20,7 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 /// No more of the server's words is shown, in characters.
 const MAX_MESSAGE: usize = 512;
 /// A server may ask for this much patience and no more.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// The members of a `Status` that say something.
 #[derive(Debug, Default, Deserialize)]
@@ -78,7 +78,7 @@ pub(super) fn refusal(
         message.push_str("; ");
         message.push_str(&advice);
     }
-    RequestError::new(reason, message).with_status(code, retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)))
+    RequestError::new(reason, message).with_status(code, retry_after)
 }
 
 /// Reads a body that is no more than a remark: bounded in size and, in case it trickles, in time. What cannot be read is left

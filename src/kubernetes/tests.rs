@@ -171,10 +171,31 @@ fn a_401_has_the_token_read_once_more() {
         error.to_string().contains("status 401: Unauthorized; the server does not know our credentials"),
         "{error}"
     );
-    assert_eq!(*counted.lock().unwrap(), ["list secrets 401", "list secrets 401"]);
+    // The same again would be refused again.
+    assert_eq!(*counted.lock().unwrap(), ["list secrets 401"]);
     fake.write("token", "fresh");
     text(cluster.send(&list("/api/v1/secrets"))).unwrap();
     assert_eq!(*fake.server.connections.lock().unwrap(), 1);
+}
+
+/// The file may change between our reading it and the server's answer.
+#[test]
+fn a_token_that_changed_meanwhile_is_sent_at_once() {
+    let token: Arc<Mutex<Option<std::path::PathBuf>>> = Arc::default();
+    let (file, answer) = (Arc::clone(&token), wants("fresh"));
+    let fake = Fake::new(move |number, request, stream: &mut dyn Stream| {
+        if request.contains("Bearer stale") {
+            std::fs::write(file.lock().unwrap().as_ref().unwrap(), "fresh").unwrap();
+        }
+        answer(number, request, stream)
+    });
+    *token.lock().unwrap() = Some(fake.path("token"));
+    fake.write("token", "stale");
+    let (on_request, counted) = counting();
+    let cluster = Cluster::connect(fake.in_cluster(), on_request).unwrap();
+    text(cluster.send(&list("/api/v1/secrets"))).unwrap();
+    assert_eq!(*counted.lock().unwrap(), ["list secrets 401", "list secrets 200"]);
+    assert_eq!((cluster.requests(), *fake.server.connections.lock().unwrap()), (2, 1));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::list::MAX_OBJECT_BYTES;
 use crate::json::{self, JsonFault};
 use std::fmt;
 use std::io::{self, Read};
+use std::time::Duration;
 
 /// What one read asks for: events are small and come one by one.
 const READ_BYTES: usize = 16 * 1024;
@@ -23,6 +24,8 @@ pub enum WatchEvent<'a> {
         code: u16,
         /// `message` of the Status, shortened.
         message: String,
+        /// `details.retryAfterSeconds`: the server wants to be left alone for so long.
+        retry_after: Option<Duration>,
     },
     /// A type that this program does not know: nothing to do.
     Unknown,
@@ -73,15 +76,22 @@ pub fn resource_version(object: &str) -> Option<String> {
 }
 
 fn error(status: &str) -> Result<WatchEvent<'static>, JsonFault> {
-    let (mut code, mut message) = (0, String::new());
+    let (mut code, mut message, mut retry_after) = (0, String::new(), None);
     json::members(status, |name, value| match &*name {
         "code" => code = value.parse().unwrap_or(0),
         "message" => {
             message = json::string(value).unwrap_or_default().chars().take(MESSAGE_CHARACTERS).collect();
         }
+        "details" => {
+            let _ = json::members(value, |name, value| {
+                if name == "retryAfterSeconds" {
+                    retry_after = value.parse().ok().map(Duration::from_secs);
+                }
+            });
+        }
         _ => {}
     })?;
-    Ok(WatchEvent::Error { code, message })
+    Ok(WatchEvent::Error { code, message, retry_after })
 }
 
 /// Why the lines came to an end.
@@ -196,7 +206,11 @@ mod tests {
         );
         assert_eq!(
             read(r#"{"type":"ERROR","object":{"kind":"Status","message":"too old","reason":"Expired","code":410}}"#),
-            Ok(WatchEvent::Error { code: 410, message: "too old".into() })
+            Ok(WatchEvent::Error { code: 410, message: "too old".into(), retry_after: None })
+        );
+        assert_eq!(
+            read(r#"{"type":"ERROR","object":{"code":429,"details":{"retryAfterSeconds":7},"message":"later"}}"#),
+            Ok(WatchEvent::Error { code: 429, message: "later".into(), retry_after: Some(Duration::from_secs(7)) })
         );
         assert_eq!(read(r#"{"type":"NEW","object":{}}"#), Ok(WatchEvent::Unknown));
         assert_eq!(read(r#"{"type":"BOOKMARK","object":{}}"#), Err(JsonFault::OtherShape));

@@ -27,7 +27,7 @@ pub enum Reason {
     TooManyTokens,
     /// More series than `max_series_per_token` or `max_series`.
     TooManySeries,
-    /// A file cannot be read.
+    /// A file cannot be read, or the API server answers with an error for a Secret that the configuration names.
     Unreadable,
     /// The API server does not let us read it.
     Forbidden,
@@ -88,7 +88,7 @@ impl Reason {
             Self::TooLarge => "larger than what is looked into",
             Self::TooManyTokens => "more tokens in one Secret than `max_tokens_per_secret`",
             Self::TooManySeries => "more series than `max_series_per_token` allows, and so joined into one",
-            Self::Unreadable => "a file that is there and cannot be read",
+            Self::Unreadable => "a file or Secret that is there and cannot be read",
             Self::Forbidden => "the API server does not let us read it",
         }
     }

@@ -62,13 +62,35 @@ impl SecretObservation {
         Self { namespace: namespace.into(), name: name.into(), tokens, errors: errors.into(), kept, version, extra }
     }
 
+    /// The same with why it could not be read since then.
+    #[must_use]
+    pub fn unread_since(&self, unread: &Self) -> Self {
+        let location = self.first_location();
+        let behind = |cut: &str| location.get(cut.len()..).unwrap_or_default();
+        let labels = behind(self.extra.cut_off(location));
+        let known = self.with_namespace_labels(behind(self.extra.cut_off_namespace(location)));
+        let mut errors = known.errors.into_vec();
+        // Those of earlier tries.
+        errors.retain(|error| !matches!(error.reason, Reason::NotFound | Reason::Forbidden | Reason::Unreadable));
+        errors.extend(unread.errors.iter().map(|error| TokenError {
+            location: [unread.extra.cut_off(&error.location), labels].concat().into(),
+            reason: error.reason,
+            detail: error.detail.clone(),
+        }));
+        errors.sort_by(|a, b| a.location.cmp(&b.location));
+        Self { errors: errors.into(), version: unread.version, ..known }
+    }
+
     /// The label of its cluster, as [`cluster_label`](super::cluster_label) writes it.
     #[must_use]
     pub fn cluster(&self) -> &str {
-        let location = self.tokens.first().map(TokenObservation::location);
-        let location = location.or_else(|| self.errors.first().map(|error| &*error.location)).unwrap_or_default();
         // Not to be found within a value: quotes are escaped there.
-        location.split_once("secret_key=\"").map_or("", |(cluster, _)| cluster)
+        self.first_location().split_once("secret_key=\"").map_or("", |(cluster, _)| cluster)
+    }
+
+    fn first_location(&self) -> &str {
+        let location = self.tokens.first().map(TokenObservation::location);
+        location.or_else(|| self.errors.first().map(|error| &*error.location)).unwrap_or_default()
     }
 
     /// The same with other labels of its namespace, as [`LabelMap::render`](super::LabelMap::render) writes them.

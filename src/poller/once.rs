@@ -1,6 +1,6 @@
 //! One look at every source, for the commands that answer and end.
 
-use super::polled::guarded;
+use super::polled::{guarded, judge};
 use crate::metrics::OwnMetrics;
 use crate::snapshot::{ScopeStatus, Snapshot, SourceStatus};
 use crate::source::{Held, Source};
@@ -44,29 +44,23 @@ fn look(source: &mut dyn Source, own: &OwnMetrics) -> (SourceStatus, Held) {
     let result = guarded(|| source.poll()).unwrap_or_else(Err);
     own.observe_poll(&status.name, begun.elapsed().as_secs_f64());
     let held = source.held().clone();
-    let mut scopes = source.scopes();
+    for reason in source.take_errors() {
+        own.count_source_error(&status.name, reason);
+    }
     match result {
         Err(error) => {
             own.count_source_error(&status.name, error.reason);
-            scopes = scopes.into_iter().map(|scope| ScopeStatus { up: false, ..scope }).collect();
+            status.scopes = source.scopes().into_iter().map(|scope| ScopeStatus { up: false, ..scope }).collect();
             status.failure = Some(error.message.as_str().into());
         }
         Ok(()) => {
-            let faults = source.faults();
-            // A fault that is shown stands among what is held, and is counted there.
-            for fault in faults.iter().filter(|fault| !fault.is_shown) {
-                own.count_source_error(&status.name, fault.error.reason);
-            }
             for error in held.iter().flat_map(|secret| &secret.errors) {
                 own.count_source_error(&status.name, error.reason.as_str());
             }
-            status.up = scopes.iter().all(|scope| scope.up);
-            status.failure =
-                faults.iter().find(|fault| !fault.is_shown).map(|fault| fault.error.message.as_str().into());
+            judge(&mut status, source);
             status.last_success = Some(UnixSeconds::now());
         }
     }
-    status.scopes = scopes.into();
     status.secrets = held.len();
     status.tokens = held.iter().map(|secret| secret.tokens.len()).sum();
     (status, held)

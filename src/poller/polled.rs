@@ -4,9 +4,8 @@ use super::worker::Tally;
 use crate::log::{Repeated, Telling};
 use crate::snapshot::{ScopeStatus, SourceStatus};
 use crate::source::secrets::StreamEvent;
-use crate::source::{Followed, Held, PollError, Source, Tended, log_changes};
+use crate::source::{Followed, Held, PollError, Source, Tended, log_changes, spread};
 use crate::time::UnixSeconds;
-use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +18,6 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 /// The longest wait while an operator has to do something first (401, 403).
 const LONGEST_RETRY_FOR_OPERATOR: Duration = Duration::from_secs(60);
-
-/// After a watch failed, a good list is not enough: its successor must not have failed within this time.
-const TRIAL: Duration = Duration::from_secs(2);
 
 /// A server that asks for more patience than this is asked again all the same.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -43,14 +39,14 @@ pub(super) struct Polled {
     /// server that comes back refuses us for a moment, and that is not to be waited for as long as it was away.
     alike: u32,
     needs_operator: bool,
-    /// The last failure was that of a watch.
-    watch_failed: bool,
-    /// The list after it was good; from this moment on the source works again.
-    trial: Option<Instant>,
+    /// After a failure: nothing is asked before this.
+    wait_until: Option<Instant>,
+    /// What [`Source::requests`] was when the last poll began.
+    requests_before: u32,
     /// Polls in a row that a watch asked for shortly after the one before.
     hasty: u32,
     /// When what its watches have asked for is read again, sooner than the next poll.
-    pub(super) relist_due: Option<Instant>,
+    relist_due: Option<Instant>,
     /// When the parts that failed are tried again, while the source as a whole works.
     pub(super) mend_due: Option<Instant>,
     /// How often they have failed in a row.
@@ -73,8 +69,8 @@ impl Polled {
             failing: Repeated::default(),
             alike: 0,
             needs_operator: false,
-            watch_failed: false,
-            trial: None,
+            wait_until: None,
+            requests_before: 0,
             hasty: 0,
             relist_due: None,
             mend_due: None,
@@ -98,17 +94,33 @@ impl Polled {
     /// Reads all of it.
     pub(super) fn poll(&mut self, interval: Duration, own: &Tally) {
         self.due = Instant::now() + interval;
-        self.read(|source| source.poll(), interval, own);
+        if !self.read(|source| source.poll(), interval, own) {
+            return;
+        }
+        self.status.last_success = Some(UnixSeconds::now());
+        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
+            own.count_source_error(&self.status.name, error.reason.as_str());
+        }
     }
 
-    /// Reads what its watches have asked for; the next poll is when it was.
+    /// Reads what its watches have asked for; the next poll is when it was. After a failure that is everything.
     pub(super) fn relist(&mut self, interval: Duration, own: &Tally) {
+        if self.is_failing() {
+            return self.poll(interval, own);
+        }
         self.read(|source| source.relist(), interval, own);
     }
 
-    fn read(&mut self, read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>, interval: Duration, own: &Tally) {
+    /// Whether it could be read.
+    fn read(
+        &mut self,
+        read: impl FnOnce(&mut dyn Source) -> Result<(), PollError>,
+        interval: Duration,
+        own: &Tally,
+    ) -> bool {
         let begun = Instant::now();
         self.begun = Some(begun);
+        self.requests_before = self.source.requests();
         self.relist_due = None;
         let name = Arc::clone(&self.status.name);
         let result = guarded(|| read(&mut *self.source)).unwrap_or_else(Err);
@@ -116,27 +128,23 @@ impl Polled {
         if self.source.is_stopped() || own.is_over() {
             // Its place is taken already, and it was broken off.
             self.due = Instant::now() + FIRST_RETRY;
-            return;
+            return false;
         }
         own.observe_poll(&name, took.as_secs_f64());
+        self.count_errors(own);
         self.status.tried = true;
         if let Err(error) = result {
-            self.watch_failed = false;
-            return self.fail(&error, Duration::ZERO, interval, own);
+            self.poll_failed(&error, interval, own);
+            return false;
         }
-        if self.watch_failed {
-            self.trial = self.trial.or(Some(Instant::now() + TRIAL));
-        } else {
+        if self.source.watches_work() {
             self.recover();
         }
-        self.take_in_faults(interval, own);
-        self.status.last_success = Some(UnixSeconds::now());
-        self.show();
-        for error in self.shown.iter().flat_map(|secret| &secret.errors) {
-            own.count_source_error(&name, error.reason.as_str());
-        }
+        self.mend_due = None;
+        self.show(interval);
         let SourceStatus { tokens, secrets, .. } = self.status;
         log::debug!(source = &*name, tokens, secrets; "{name}: {tokens} tokens in {secrets} Secrets, read in {} ms", took.as_millis());
+        true
     }
 
     fn recover(&mut self) {
@@ -145,19 +153,7 @@ impl Polled {
             log::info!(source, failures = sum.tries, lasted = sum.lasted.as_secs(); "{source}: works again after {sum}");
         }
         self.alike = 0;
-        self.watch_failed = false;
-        self.trial = None;
-        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        self.status.failure = None;
-    }
-
-    /// Whether the time is up within which a watch could have failed again.
-    pub(super) fn pass_trial(&mut self, now: Instant) -> bool {
-        let passed = self.trial.is_some_and(|end| end <= now);
-        if passed {
-            self.recover();
-        }
-        passed
+        self.wait_until = None;
     }
 
     /// It has failed and not yet worked again.
@@ -165,22 +161,10 @@ impl Polled {
         self.failing.tries() > 0
     }
 
-    /// The next poll will tell whether the server is back.
-    fn is_waiting(&self) -> bool {
-        self.is_failing() && self.trial.is_none()
-    }
-
-    /// A watch leads to another poll: how long after the one before. What is good to be listed and cannot be watched is asked
-    /// more and more slowly, until there is less than one request a second.
-    fn patience(&mut self) -> Duration {
-        let soon = self.begun.is_some_and(|begun| begun.elapsed() < LONGEST_RETRY);
-        self.hasty = if soon { self.hasty.saturating_add(1) } else { 1 };
-        if self.hasty == 1 {
-            return FIRST_RETRY;
-        }
-        let doubled = FIRST_RETRY.saturating_mul(1 << (self.hasty - 1).min(10)).min(LONGEST_RETRY);
-        let requests = FIRST_RETRY.saturating_mul(self.source.requests_a_poll());
-        doubled.max(requests).min(LONGEST_RETRY_FOR_OPERATOR)
+    /// From when on the requests since the last poll began are at most one a second.
+    fn paid(&self) -> Option<Instant> {
+        let requests = self.source.requests().wrapping_sub(self.requests_before);
+        self.begun.map(|begun| begun + FIRST_RETRY.saturating_mul(requests))
     }
 
     /// Tries the parts again that failed, and them alone.
@@ -188,34 +172,42 @@ impl Polled {
         match guarded(|| self.source.mend()).unwrap_or_else(Err) {
             _ if self.source.is_stopped() || own.is_over() => self.mend_due = None,
             Ok(()) => {
-                self.take_in_faults(interval, own);
-                self.show();
+                self.mend_due = None;
+                self.show(interval);
             }
-            Err(error) => self.fail(&error, Duration::ZERO, interval, own),
+            Err(error) => self.poll_failed(&error, interval, own),
+        }
+        self.count_errors(own);
+    }
+
+    /// Counts the failures of its parts.
+    fn count_errors(&mut self, own: &Tally) {
+        for reason in self.source.take_errors() {
+            own.count_source_error(&self.status.name, reason);
         }
     }
 
     /// The source as a whole works: which of its parts do not, and when they are tried again.
-    fn take_in_faults(&mut self, interval: Duration, own: &Tally) {
+    fn take_in_faults(&mut self, interval: Duration) {
         let faults = self.source.faults();
-        for fault in faults.iter().filter(|fault| !fault.is_shown) {
-            own.count_source_error(&self.status.name, fault.error.reason);
+        let waits = faults.iter().map(|fault| {
+            let backoff = backoff(self.part_failures, &fault.error, interval).max(seconds_for(faults.len()));
+            after(fault.error.retry_after.unwrap_or_default()).max(Instant::now() + backoff)
+        });
+        match waits.max() {
+            None => (self.mend_due, self.part_failures) = (None, 0),
+            Some(_) if self.mend_due.is_some() => {}
+            due => (self.mend_due, self.part_failures) = (due, self.part_failures.saturating_add(1)),
         }
-        let waits = faults.iter().map(|fault| retry_after(self.part_failures, &fault.error, interval));
-        self.mend_due = waits.max().map(|wait| Instant::now() + wait.max(seconds_for(faults.len())));
-        self.part_failures = if faults.is_empty() { 0 } else { self.part_failures.saturating_add(1) };
-        self.status.scopes = self.source.scopes().into();
-        if self.is_failing() {
-            // On trial: the source is not up yet.
-            return;
+        // While it is failing, its watches have not shown yet that they work.
+        if !self.is_failing() {
+            judge(&mut self.status, &*self.source);
         }
-        self.status.up = self.status.scopes.iter().all(|scope| scope.up);
-        let failure = faults.iter().find(|fault| !fault.is_shown);
-        self.status.failure = failure.map(|fault| fault.error.message.as_str().into());
     }
 
-    /// Takes over what the source holds.
-    pub(super) fn show(&mut self) {
+    /// Takes over what the source holds, and what is wrong with it.
+    pub(super) fn show(&mut self, interval: Duration) {
+        self.take_in_faults(interval);
         let held = self.source.held().clone();
         log_changes(&self.status.name, &self.shown, &held);
         self.status.secrets = held.len();
@@ -231,58 +223,99 @@ impl Polled {
             Ok(Followed::Changed) => self.changed = true,
             Ok(Followed::Relist) => self.relist_soon(),
             // While it is failing already, its watches end one after the other: that is no further failure.
-            Ok(Followed::Failed(error)) if self.is_waiting() => {
-                if let Some(asked) = error.retry_after {
-                    self.due = self.due.max(Instant::now() + asked.min(LONGEST_RETRY_AFTER));
-                }
+            Ok(Followed::Failed(error)) if self.wait_until.is_some_and(|until| Instant::now() < until) => {
+                self.wait_until = self.wait_until.max(error.retry_after.map(after));
+                self.let_wait();
+            }
+            Ok(Followed::Failed(error)) | Err(error) if self.source.watches_work() => {
+                self.poll_failed(&error, interval, own);
+                self.changed = true;
             }
             Ok(Followed::Failed(error)) | Err(error) => {
-                self.watch_failed = true;
-                let patience = self.patience();
-                self.fail(&error, patience, interval, own);
+                self.fail(&error, None, interval, own);
+                // As long as no watch can be opened, changes show by lists alone.
+                let list = Instant::now() + LONGEST_RETRY_FOR_OPERATOR;
+                self.due = self.due.min(list).max(self.paid().unwrap_or(list));
+                self.let_wait();
                 self.changed = true;
             }
         }
+        self.count_errors(own);
     }
 
-    /// Something of it is to be read again, but not sooner than a failure allows.
+    /// Something of it is to be read again, but not sooner than a failure allows. What is good to be listed and cannot be
+    /// watched is asked more and more slowly.
     fn relist_soon(&mut self) {
-        if !self.is_waiting() && self.relist_due.is_none() {
-            let begun = self.begun.unwrap_or_else(Instant::now);
-            self.relist_due = Some(begun + self.patience());
+        if self.relist_due.is_some() {
+            return;
         }
+        let begun = self.begun.unwrap_or_else(Instant::now);
+        self.hasty = if begun.elapsed() < LONGEST_RETRY { self.hasty.saturating_add(1) } else { 1 };
+        let doubled = FIRST_RETRY.saturating_mul(1 << (self.hasty - 1).min(10)).min(LONGEST_RETRY);
+        self.relist_due = Some(begun + doubled).max(self.wait_until);
+    }
+
+    /// Whether that is to be done now. From the second time on, what it costs counts.
+    pub(super) fn is_relist_due(&mut self, now: Instant) -> bool {
+        if self.hasty > 1 && self.relist_due.is_some() {
+            self.relist_due = self.relist_due.max(self.paid());
+        }
+        self.relist_due.is_some_and(|due| due <= now)
     }
 
     /// Lets the source do what is due between polls; when there is something to do again.
     pub(super) fn tend(&mut self, now: Instant) -> Instant {
-        if self.is_waiting() {
-            return self.due;
+        // After a poll that failed, the next one comes first.
+        if let Some(until) = self.wait_until.filter(|until| now < *until || self.due <= now) {
+            return until.min(self.due);
         }
         let Tended { next, changed, relist } = guarded(|| self.source.tend(now)).unwrap_or_default();
         self.changed |= changed;
         if relist {
             self.relist_soon();
         }
-        // While a trial goes on, parts wait: the whole comes first.
+        if self.is_failing() && self.relist_due.is_none() && self.source.watches_work() {
+            self.recover();
+            self.changed = true;
+        }
+        // While watches are tried, parts wait: the whole comes first.
         let mend_due = self.mend_due.filter(|_| !self.is_failing());
-        [next, self.trial, self.relist_due, mend_due].into_iter().flatten().fold(self.due, Instant::min)
+        [next, self.relist_due, mend_due].into_iter().flatten().fold(self.due, Instant::min)
     }
 
-    /// The next poll is not sooner than after `least`, but for an interval that is shorter anyway.
-    fn fail(&mut self, error: &PollError, least: Duration, interval: Duration, own: &Tally) {
+    /// The next try is a poll. While it goes on to fail, all the requests that polls make are at most one a second.
+    fn poll_failed(&mut self, error: &PollError, interval: Duration, own: &Tally) {
+        let paid = self.paid().filter(|_| self.is_failing());
+        self.fail(error, paid, interval, own);
+        self.due = self.wait_until.unwrap_or(self.due);
+        self.let_wait();
+    }
+
+    /// Whatever else was to be asked waits as well.
+    fn let_wait(&mut self) {
+        let Some(until) = self.wait_until else { return };
+        self.due = self.due.max(until);
+        self.relist_due = self.relist_due.map(|due| due.max(until));
+    }
+
+    /// The next try is not sooner than at `least`.
+    fn fail(&mut self, error: &PollError, least: Option<Instant>, interval: Duration, own: &Tally) {
         let name = &self.status.name;
         own.count_source_error(name, error.reason);
         if self.needs_operator != error.needs_operator {
             self.alike = 0;
         }
-        let requests = seconds_for(self.source.faults().len());
-        let wait = retry_after(self.alike, error, interval).max(least.min(interval)).max(requests);
+        // The wait counts from the beginning of the try that failed: a server that says nothing costs no more time than one
+        // that refuses.
+        let backoff = backoff(self.alike, error, interval);
+        let now = Instant::now();
+        let tried = self.begun.max(self.wait_until.filter(|until| *until <= now));
+        let asked = after(error.retry_after.unwrap_or_default());
+        let until = tried.map_or(asked, |tried| asked.max(tried + backoff)).max(least.unwrap_or(asked));
+        self.wait_until = Some(until);
         self.alike = self.alike.saturating_add(1);
         self.needs_operator = error.needs_operator;
-        self.trial = None;
-        let now = Instant::now();
-        self.due = now + wait;
-        self.relist_due = None;
+        let wait = until.saturating_duration_since(now);
         self.status.up = false;
         let scopes = self.source.scopes().into_iter();
         self.status.scopes = scopes.map(|scope| ScopeStatus { up: false, ..scope }).collect();
@@ -300,6 +333,15 @@ impl Polled {
     }
 }
 
+/// What a source says of its parts, while it works as a whole.
+pub(super) fn judge(status: &mut SourceStatus, source: &dyn Source) {
+    let faults = source.faults();
+    status.scopes = source.scopes().into();
+    status.up = faults.iter().all(|fault| fault.is_slight);
+    let failure = faults.iter().find(|fault| !fault.is_shown);
+    status.failure = failure.map(|fault| fault.error.message.as_str().into());
+}
+
 /// Requests that fail are at most one a second.
 fn seconds_for(requests: usize) -> Duration {
     Duration::from_secs(requests as u64)
@@ -315,39 +357,54 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, PollError> {
     })
 }
 
-/// How long to wait after one more failure: exponential, with a jitter of a fifth so that replicas do not call in step,
-/// and never longer than the ordinary interval unless the server asked for it.
-fn retry_after(failures_before: u32, error: &PollError, interval: Duration) -> Duration {
-    if let Some(asked) = error.retry_after {
-        return asked.clamp(FIRST_RETRY, LONGEST_RETRY_AFTER);
-    }
+/// How long to wait after one more failure: exponential, and hardly longer than the ordinary interval.
+fn backoff(failures_before: u32, error: &PollError, interval: Duration) -> Duration {
     let longest = if error.needs_operator { LONGEST_RETRY_FOR_OPERATOR } else { LONGEST_RETRY };
-    let wait = FIRST_RETRY.saturating_mul(1 << failures_before.min(10)).min(longest).min(interval.max(FIRST_RETRY));
-    // The standard library's only source of randomness; it need not be good.
-    let random = RandomState::new().hash_one(failures_before) % 1000;
-    wait.mul_f64(1.0 + 0.2 * random as f64 / 1000.0)
+    let doubled = FIRST_RETRY.saturating_mul(1 << failures_before.min(10));
+    // With all that is added at random it is not longer than the longest.
+    spread(doubled.min(longest * 5 / 6).min(interval.max(FIRST_RETRY)))
+}
+
+/// Not sooner than the server asked for, and in any case not at once.
+fn after(asked: Duration) -> Instant {
+    Instant::now() + spread(asked.clamp(FIRST_RETRY, LONGEST_RETRY_AFTER)).min(LONGEST_RETRY_AFTER)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn error(needs_operator: bool, retry_after: Option<Duration>) -> PollError {
+        PollError { reason: "", message: String::new(), retry_after, needs_operator }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
     #[test]
-    fn waits_grow_up_to_a_bound_and_obey_the_server() {
-        let error =
-            |needs_operator, retry_after| PollError { reason: "", message: String::new(), retry_after, needs_operator };
-        let hour = Duration::from_secs(3600);
-        let seconds = |failures, error: &PollError, interval| retry_after(failures, error, interval).as_secs_f64();
-        for (failures, least) in [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (4, 10.0), (40, 10.0)] {
-            let wait = seconds(failures, &error(false, None), hour);
-            assert!((least..=least * 1.2).contains(&wait), "{failures} {wait}");
+    fn waits_grow_and_never_exceed_their_bounds() {
+        let seconds = |failures, needs_operator, interval| {
+            backoff(failures, &error(needs_operator, None), interval).as_secs_f64()
+        };
+        for _ in 0..100 {
+            for (failures, least, most) in [(0, 1.0, 1.2), (1, 2.0, 2.4), (2, 4.0, 4.8), (3, 8.0, 9.6), (4, 8.3, 10.0)]
+            {
+                let wait = seconds(failures, false, HOUR);
+                assert!((least..=most).contains(&wait), "{failures} {wait}");
+            }
+            assert!((8.3..=10.0).contains(&seconds(40, false, HOUR)));
+            assert!((50.0..=60.0).contains(&seconds(40, true, HOUR)));
+            assert!((1.0..=1.2).contains(&seconds(40, true, Duration::from_millis(300))));
         }
-        let wait = seconds(40, &error(true, None), hour);
-        assert!((60.0..=72.0).contains(&wait), "{wait}");
-        let wait = seconds(40, &error(true, None), Duration::from_millis(300));
-        assert!((1.0..=1.2).contains(&wait), "{wait}");
-        assert_eq!(seconds(0, &error(false, Some(Duration::from_secs(30))), hour), 30.0);
-        assert_eq!(seconds(0, &error(false, Some(Duration::ZERO)), hour), 1.0);
-        assert_eq!(seconds(0, &error(false, Some(hour)), hour), 600.0);
+    }
+
+    #[test]
+    fn a_server_is_obeyed_up_to_a_bound_and_not_by_all_at_the_same_moment() {
+        let seconds = |asked| after(asked).duration_since(Instant::now()).as_secs_f64();
+        for (asked, least, most) in [(0, 0.9, 1.2), (30, 29.9, 36.0), (590, 589.9, 600.0), (u64::MAX, 599.9, 600.0)] {
+            let wait = seconds(Duration::from_secs(asked));
+            assert!((least..=most).contains(&wait), "{asked} {wait}");
+        }
+        let waits: std::collections::BTreeSet<u64> = (0..20).map(|_| (seconds(HOUR / 10) * 1000.0) as u64).collect();
+        assert!(waits.len() > 5, "{waits:?}");
     }
 }

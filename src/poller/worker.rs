@@ -251,18 +251,14 @@ impl Worker {
         if self.polled.due <= now {
             self.polled.poll(interval, &self.tally);
             self.report();
-        } else if self.polled.relist_due.is_some_and(|due| due <= now) {
+        } else if self.polled.is_relist_due(now) {
             self.polled.relist(interval, &self.tally);
             self.report();
         } else if !self.polled.is_failing() && self.polled.mend_due.is_some_and(|due| due <= now) {
             self.polled.mend(interval, &self.tally);
             self.report();
         }
-        let now = Instant::now();
-        if self.polled.pass_trial(now) {
-            self.report();
-        }
-        let next = self.polled.tend(now);
+        let next = self.polled.tend(Instant::now());
         self.report_changes();
         next.saturating_duration_since(Instant::now())
     }
@@ -287,7 +283,7 @@ impl Worker {
 
     fn report_changes(&mut self) {
         if self.polled.changed {
-            self.polled.show();
+            self.polled.show(self.interval);
             self.report();
         }
     }

@@ -19,6 +19,7 @@ use crate::observation::SecretObservation;
 use crate::snapshot::ScopeStatus;
 use secrets::StreamEvent;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -56,9 +57,14 @@ pub trait Source: Send {
         self.poll()
     }
 
-    /// How many requests a poll makes, and the watches that start from it: the poller is the more patient for it.
-    fn requests_a_poll(&self) -> u32 {
-        1
+    /// How many requests it has made in all: while it fails, the poller is the more patient for them.
+    fn requests(&self) -> u32 {
+        0
+    }
+
+    /// Whether no watch has failed since all of them were open.
+    fn watches_work(&self) -> bool {
+        true
     }
 
     /// The parts that are read by themselves and shown by name: whether each of them worked at its last try.
@@ -68,6 +74,11 @@ pub trait Source: Send {
 
     /// What is wrong with the parts that failed at their last try, while the source as a whole worked.
     fn faults(&self) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// The reasons of all failures of parts since this was asked last, to be counted: each try that failed is one.
+    fn take_errors(&mut self) -> Vec<&'static str> {
         Vec::new()
     }
 
@@ -102,12 +113,20 @@ pub trait Source: Send {
     }
 }
 
+/// A wait that is up to a fifth longer, at random: replicas, shards and watches shall not call in step.
+#[must_use]
+pub fn spread(wait: Duration) -> Duration {
+    // The standard library's only source of randomness; it need not be good.
+    let random = RandomState::new().hash_one(0) % 1000;
+    wait.mul_f64(1.0 + 0.2 * random as f64 / 1000.0)
+}
+
 /// What came of tending to a source.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tended {
     /// When there will be something to do again, if that is before the next poll.
     pub next: Option<Instant>,
-    /// The source holds something else than before.
+    /// As [`Followed::Changed`].
     pub changed: bool,
     /// As [`Followed::Relist`].
     pub relist: bool,
@@ -118,7 +137,7 @@ pub struct Tended {
 pub enum Followed {
     /// Nothing that shows.
     Nothing,
-    /// The source holds something else than before.
+    /// The source holds something else than before, or other parts of it have failed.
     Changed,
     /// A part of it has to be read again, soon: [`Source::relist`].
     Relist,
@@ -133,6 +152,8 @@ pub struct Fault {
     pub error: PollError,
     /// It stands among what the source holds, as the error of a Secret.
     pub is_shown: bool,
+    /// The source is up all the same.
+    pub is_slight: bool,
 }
 
 /// Why a poll failed.

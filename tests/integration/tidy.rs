@@ -33,7 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("signal_hook", &["command"]),
     ("home", &["config"]),
     ("itoa", &["metrics"]),
-    ("libc", &["kubernetes", "source", "server", "command", "renewal", "whole_file"]), // the system itself: signals, flags of open, locks, poll, limits
+    ("libc", &["http_client", "kubernetes", "source", "server", "command", "renewal", "whole_file"]), // the system itself: signals, flags of open, locks, poll, limits, keep-alive
 ];
 
 /// What opens files for reading in a way of its own, and why. All else asks `whole_file`, whom no pipe keeps waiting.

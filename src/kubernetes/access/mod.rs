@@ -33,8 +33,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// Longest time for a connection, as in kubectl.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time for a connection. A server that has just come back has to be found soon.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way into one API server.
 #[derive(Debug)]
@@ -80,6 +80,11 @@ pub(super) struct Papers {
 }
 
 impl Papers {
+    /// Whether the server would see the same login.
+    pub(super) fn is_same_login(&self, other: &Self) -> bool {
+        self.authorization == other.authorization && self.same_connection(other)
+    }
+
     /// Whether a connection made with the one can be used with the other.
     pub(super) fn same_connection(&self, other: &Self) -> bool {
         let same = |one: &Option<Bytes>, other: &Option<Bytes>| match (one, other) {

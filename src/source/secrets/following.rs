@@ -1,8 +1,9 @@
 //! What becomes of what a watch says: events change what is held, errors lead back to a list.
 
+use super::SecretsSource;
 use super::named::ANY_MOMENT;
-use super::stream::{State, Stream};
-use super::{MOST_WATCHES, SecretsSource};
+use super::scope::{is_answer, is_refusal};
+use super::stream::{SHORT_LIVES, State, Stream};
 use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
 use crate::kubernetes::{Reason, RequestError};
@@ -49,10 +50,11 @@ impl SecretsSource {
                 Followed::Nothing
             }
             WatchEvent::Unknown => Followed::Nothing,
-            WatchEvent::Error { code: 410, message } => self.too_old(number, &message),
-            WatchEvent::Error { code, message } => {
+            WatchEvent::Error { code: 410, message, .. } => self.too_old(number, &message),
+            WatchEvent::Error { code, message, retry_after } => {
                 let message = format!("watch secrets at {}: {code}: {message}", self.cluster.server());
-                self.failed(number, &RequestError::new(Reason::of_status(code), message))
+                let error = RequestError::new(Reason::of_status(code), message);
+                self.failed(number, &error.with_retry_after(retry_after))
             }
         }
     }
@@ -102,21 +104,29 @@ impl SecretsSource {
     }
 
     pub(super) fn failed(&mut self, number: usize, error: &RequestError) -> Followed {
-        let told = self.is_told(number);
-        let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
-        let Some(scope) = self.scopes.get(stream.scope) else { return Followed::Nothing };
-        let named = scope.named.is_some();
-        stream.give_up();
         if error.reason() == Reason::Gone {
             return self.too_old(number, &error.to_string());
         }
+        let (told, now, watches) = (self.is_told(number), Instant::now(), self.watches());
+        let lasts = |stream: &Stream| stream.works().is_some_and(|from| from <= now);
+        let others_last = self.streams.iter().enumerate().any(|(other, stream)| other != number && lasts(stream));
+        let troubled = self.streams.iter().filter(|stream| stream.watch_failure.is_some()).count();
+        let Some(stream) = self.streams.get_mut(number) else { return Followed::Nothing };
+        let Some(scope) = self.scopes.get_mut(stream.scope) else { return Followed::Nothing };
+        stream.give_up();
+        stream.ended(now);
         // 405: something before the API server that knows no watches.
-        let denied = error.status() == Some(405) || error.reason() == Reason::Forbidden || scope.fails_alone(error);
-        let from_any = named && stream.state == State::Open && stream.position == ANY_MOMENT;
+        let denied = error.status() == Some(405)
+            || error.reason() == Reason::Forbidden
+            || is_refusal(error) && scope.namespace.is_some();
+        let from_any = scope.named.is_some() && stream.state == State::Open && stream.position == ANY_MOMENT;
         let impossible = from_any && error.reason() == Reason::ServerError;
         if denied || impossible {
-            stream.state = State::Denied;
-            if scope.failure.is_some() {
+            stream.deny(now, watches);
+            if impossible {
+                stream.state = State::Denied { again: None };
+            }
+            if stream.list_failure.is_some() {
                 // That it may not be listed either was said, and is tried again.
                 return Followed::Nothing;
             }
@@ -130,8 +140,31 @@ impl SecretsSource {
             }
             return if wants_list { Followed::Relist } else { Followed::Nothing };
         }
-        stream.state = State::Idle;
+        if is_answer(error) && others_last {
+            // It alone: it goes on from where it was, as soon as it is let.
+            stream.pause(now + error.retry_after().unwrap_or_default(), troubled + 1);
+            stream.watch_failure = Some(error.clone());
+            scope.tried(&self.name, Some(error), true);
+            self.errors.push(error.reason().as_str());
+            return Followed::Changed;
+        }
+        self.try_later(number);
         Followed::Failed(PollError::from(error.clone()))
+    }
+
+    /// An accepted watch has ended, or was too old to be accepted, again and again and too soon: said once, and counted each time.
+    /// What it misses shows all the same, only later.
+    pub(super) fn ended_too_soon(&mut self, number: usize, reason: Reason, why: &str) {
+        let is_told = self.streams.iter().any(|stream| stream.short_lives >= SHORT_LIVES);
+        let Some(stream) = self.stream_mut(number) else { return };
+        stream.ended(Instant::now());
+        if stream.short_lives < SHORT_LIVES {
+            return;
+        }
+        self.errors.push(reason.as_str());
+        let level = if is_told { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, source = &*self.name, reason = reason.as_str();
+            "{}: {why}, again and again; until that is over, changes show late", self.name);
     }
 
     /// Whether it has been said that this may not be watched. Of one place, and of all Secrets by name, once is enough.
@@ -146,7 +179,8 @@ impl SecretsSource {
     /// The server no longer knows what came after our position.
     fn too_old(&mut self, number: usize, message: &str) -> Followed {
         log::debug!("{}: the watch is too old, the list is read again: {message}", self.name);
-        let watches = self.streams.len().min(MOST_WATCHES);
+        self.ended_too_soon(number, Reason::Gone, &format!("a watch is too old at once ({message})"));
+        let watches = self.watches();
         if let Some(stream) = self.streams.get_mut(number) {
             stream.give_up();
             if self.scopes.get(stream.scope).is_some_and(|scope| scope.named.is_some()) {
@@ -155,7 +189,8 @@ impl SecretsSource {
                 return Followed::Nothing;
             }
             stream.state = State::Idle;
-            stream.wants_list = true;
+            // After a failure everything is listed, and a server that was restarted knows no version of before: its cache will do.
+            stream.wants_list = self.failed_at.is_none();
         }
         Followed::Relist
     }

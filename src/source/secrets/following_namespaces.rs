@@ -3,11 +3,12 @@
 
 use super::SecretsSource;
 use super::listing::{Freshness, Listed, Listing};
-use super::namespaces::{Found, NAMESPACES, NamespaceChange};
+use super::namespaces::{Found, NAMESPACES, NamespaceChange, Namespaces};
+use super::scope::{is_answer, is_refusal};
 use super::stream::State;
 use crate::kubernetes::object::{NamespaceObject, SecretObject, UNORDERED};
 use crate::kubernetes::watch::{WatchEvent, resource_version};
-use crate::kubernetes::{Query, Reason, RequestError};
+use crate::kubernetes::{ApiResponse, Query, Reason, RequestError};
 use crate::source::{Followed, PollError};
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,10 +24,13 @@ impl SecretsSource {
         let Some(namespaces) = &self.namespaces else { return Ok(Vec::new()) };
         let needed = namespaces.has_selector();
         let (found, failures) = match namespaces.names.clone() {
-            Some(names) => self.get_namespaces(&names, end)?,
+            Some(names) => {
+                let (found, failures) = self.get_namespaces(&names, end)?;
+                (Some(found), failures)
+            }
             None => match self.list_namespaces(end) {
                 Ok(found) => (Some(found), Vec::new()),
-                Err(error) if error.reason() == Reason::Forbidden && !needed => (None, vec![error]),
+                Err(error) if is_answer(&error) && !needed => (None, vec![error]),
                 Err(error) => return Err(error),
             },
         };
@@ -39,11 +43,10 @@ impl SecretsSource {
             (Some(_), None) => log::info!("{}: the labels of namespaces can be read again", self.name),
             (None, None) => {}
         }
+        self.errors.extend(failures.iter().map(|error| error.reason().as_str()));
         namespaces.failures = failures;
         let changes = found.map(|found| namespaces.replace(found)).unwrap_or_default();
-        if matches!(namespaces.stream.state, State::Idle | State::Denied | State::Paused { .. })
-            && namespaces.failures.is_empty()
-        {
+        if matches!(namespaces.stream.state, State::Idle | State::Denied { .. }) && namespaces.failures.is_empty() {
             self.open(NAMESPACES, Instant::now());
         }
         self.apply(&changes);
@@ -69,29 +72,51 @@ impl SecretsSource {
         Ok(found)
     }
 
-    /// Reads each by its name: one that is not there has no labels, and neither has one that we may not read.
-    fn get_namespaces(
-        &self,
-        names: &[String],
-        end: Instant,
-    ) -> Result<(Option<Found>, Vec<RequestError>), RequestError> {
-        let (mut found, mut failures) = (Found::default(), Vec::new());
+    /// Reads each by its name: one that is not there has no labels, and one that cannot be read those that it had. If the first
+    /// one is answered with an error, the others are left alone, and another one is the first next time.
+    ///
+    /// # Errors
+    /// What is no answer.
+    fn get_namespaces(&mut self, names: &[String], end: Instant) -> Result<(Found, Vec<RequestError>), RequestError> {
+        let mut found = self.namespaces.as_ref().map(Namespaces::known).unwrap_or_default();
+        let (mut failures, mut comes) = (Vec::new(), false);
         for name in names {
             let path = Query::path(&["api", "v1", "namespaces", name]).build();
-            match self.get_object("namespaces", path, end) {
-                Ok((bytes, response)) => {
-                    let object =
-                        NamespaceObject::read(&bytes).map_err(|error| response.bad_answer(&error.to_string()))?;
-                    if let Some(namespaces) = &self.namespaces {
-                        namespaces.find(&object, &mut found);
+            match self.get_object("namespaces", path, end).and_then(|read| self.find_namespace(name, &read, &mut found))
+            {
+                Ok(()) => comes = true,
+                Err(error) if error.reason() == Reason::NotFound => {
+                    found.forget(name);
+                    comes = true;
+                }
+                Err(error) if is_answer(&error) => {
+                    let doubt = !comes && !is_refusal(&error);
+                    failures.push(error);
+                    if let Some(names) =
+                        self.namespaces.as_mut().and_then(|namespaces| namespaces.names.as_mut()).filter(|_| doubt)
+                    {
+                        names.rotate_left(1);
+                        break;
                     }
                 }
-                Err(error) if error.reason() == Reason::NotFound => {}
-                Err(error) if error.reason() == Reason::Forbidden => failures.push(error),
                 Err(error) => return Err(error),
             }
         }
-        Ok((Some(found), failures))
+        Ok((found, failures))
+    }
+
+    fn find_namespace(
+        &self,
+        name: &str,
+        (bytes, response): &(Vec<u8>, ApiResponse),
+        found: &mut Found,
+    ) -> Result<(), RequestError> {
+        let object = NamespaceObject::read(bytes).map_err(|error| response.bad_answer(&error.to_string()))?;
+        found.forget(name);
+        if let Some(namespaces) = &self.namespaces {
+            namespaces.find(&object, found);
+        }
+        Ok(())
     }
 
     /// Brings what is held in line with what namespaces have become; those that joined are not listed yet. Whether it shows.
@@ -144,9 +169,9 @@ impl SecretsSource {
                 return Ok(None);
             }
             WatchEvent::Unknown => return Ok(None),
-            WatchEvent::Error { code, message } => {
+            WatchEvent::Error { code, message, retry_after } => {
                 let message = format!("watch namespaces at {at}: {code}: {message}");
-                return Err(RequestError::new(Reason::of_status(code), message));
+                return Err(RequestError::new(Reason::of_status(code), message).with_retry_after(retry_after));
             }
         };
         let namespace = NamespaceObject::read(object.as_bytes()).map_err(|error| broken(error.to_string()))?;
@@ -165,12 +190,18 @@ impl SecretsSource {
         stream.give_up();
         stream.state = State::Idle;
         if error.reason() == Reason::Gone {
-            log::debug!("{}: the watch of namespaces is too old, they are listed again: {error}", self.name);
             stream.wants_list = true;
+            log::debug!("{}: the watch of namespaces is too old, they are listed again: {error}", self.name);
+            self.ended_too_soon(
+                NAMESPACES,
+                Reason::Gone,
+                &format!("the watch of namespaces is too old at once ({error})"),
+            );
             return Followed::Relist;
         }
+        stream.ended(Instant::now());
         if error.reason() == Reason::Forbidden || error.status() == Some(405) {
-            stream.state = State::Denied;
+            stream.deny(Instant::now(), 1);
             if !std::mem::replace(&mut stream.told_denied, true) {
                 let name = &self.name;
                 log::info!(
@@ -181,6 +212,7 @@ impl SecretsSource {
             stream.wants_list = stream.from_cache;
             return if stream.wants_list { Followed::Relist } else { Followed::Nothing };
         }
+        self.try_later(NAMESPACES);
         Followed::Failed(PollError::from(error.clone()))
     }
 

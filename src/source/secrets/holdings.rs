@@ -16,7 +16,8 @@ pub(super) fn is_before(one: u64, other: u64) -> bool {
 /// The selectors from this number on are not told apart: they are listed and never watched.
 const SELECTORS_TOLD_APART: usize = 63;
 
-fn bit(selector: usize) -> u64 {
+/// What stands for a selector among those that brought a Secret.
+pub(super) fn bit(selector: usize) -> u64 {
     1 << selector.min(SELECTORS_TOLD_APART)
 }
 
@@ -41,17 +42,19 @@ impl Holdings {
         self.find(namespace, name).ok().and_then(|at| self.held.get(at))
     }
 
-    /// Takes over what lists brought, by selector, instead of all that was held before but for what is `kept`. Of one Secret
-    /// the newest state stays.
+    /// Takes over what lists brought, by selector, instead of what was held before. A Secret stays with those of its selectors
+    /// whose [`bit`]s are `kept`, and not without any. Of one Secret the newest state stays.
     pub(super) fn replace(
         &mut self,
         listed: Vec<(usize, Arc<SecretObservation>)>,
-        kept: impl Fn(&SecretObservation) -> bool,
+        kept: impl Fn(&SecretObservation) -> u64,
     ) {
         let Self { held, selectors } = std::mem::take(self);
         let mut all: Vec<(u64, Arc<SecretObservation>)> =
             listed.into_iter().map(|(selector, observation)| (bit(selector), observation)).collect();
-        all.extend(selectors.into_iter().zip(held).filter(|(_, observation)| kept(observation)));
+        let before =
+            selectors.into_iter().zip(held).map(|(bits, observation)| (bits & kept(&observation), observation));
+        all.extend(before.filter(|(bits, _)| *bits != 0));
         if !all.is_sorted_by(|(_, a), (_, b)| (&a.namespace, &a.name) <= (&b.namespace, &b.name)) {
             all.sort_by_cached_key(|(_, observation)| (observation.namespace.clone(), observation.name.clone()));
         }
@@ -176,9 +179,7 @@ mod tests {
     fn lists_of_several_streams_are_merged_and_the_newest_state_stays() {
         let mut holdings = Holdings::default();
         holdings
-            .replace(vec![(0, secret("b", 5)), (0, secret("c", 1)), (1, secret("a", 2)), (1, secret("b", 4))], |_| {
-                false
-            });
+            .replace(vec![(0, secret("b", 5)), (0, secret("c", 1)), (1, secret("a", 2)), (1, secret("b", 4))], |_| 0);
         assert_eq!(state(&holdings), [("a".into(), 2), ("b".into(), 5), ("c".into(), 1)]);
         assert!(!holdings.remove(0, "ns", "b"));
         assert!(holdings.remove(1, "ns", "b"));
@@ -188,11 +189,23 @@ mod tests {
     #[test]
     fn what_is_kept_stays_with_the_selectors_that_brought_it() {
         let mut holdings = Holdings::default();
-        holdings.replace(vec![(0, secret("a", 1)), (0, secret("b", 2)), (1, secret("b", 2))], |_| false);
-        holdings.replace(vec![(0, secret("c", 3))], |known| &*known.name == "b");
+        let of = |known: &SecretObservation| if &*known.name == "b" { bit(0) | bit(1) } else { 0 };
+        holdings.replace(vec![(0, secret("a", 1)), (0, secret("b", 2)), (1, secret("b", 2))], |_| 0);
+        holdings.replace(vec![(0, secret("c", 3))], of);
         assert_eq!(state(&holdings), [("b".into(), 2), ("c".into(), 3)]);
         assert!(!holdings.remove(0, "ns", "b"));
         assert!(holdings.remove(1, "ns", "b"));
+    }
+
+    #[test]
+    fn a_selector_that_was_not_listed_keeps_what_it_brought_and_no_more() {
+        let mut holdings = Holdings::default();
+        holdings
+            .replace(vec![(0, secret("a", 1)), (0, secret("b", 2)), (1, secret("b", 2)), (1, secret("c", 3))], |_| 0);
+        // The list of the first one has come, without `a` and `b`; that of the second one has failed.
+        holdings.replace(vec![(0, secret("d", 4))], |_| bit(1));
+        assert_eq!(state(&holdings), [("b".into(), 2), ("c".into(), 3), ("d".into(), 4)]);
+        assert!(holdings.remove(1, "ns", "b"), "the first one brings it no more");
     }
 
     #[test]
@@ -222,7 +235,7 @@ mod tests {
     #[test]
     fn selectors_that_are_not_told_apart_keep_what_they_brought() {
         let mut holdings = Holdings::default();
-        holdings.replace(vec![(0, secret("a", 1)), (80, secret("a", 1)), (90, secret("b", 1))], |_| false);
+        holdings.replace(vec![(0, secret("a", 1)), (80, secret("a", 1)), (90, secret("b", 1))], |_| 0);
         assert!(!holdings.remove(0, "ns", "a"));
         assert_eq!(state(&holdings).len(), 2);
     }

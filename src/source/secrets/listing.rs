@@ -73,9 +73,12 @@ impl Listing<'_> {
         freshness: &Freshness,
         mut each: impl FnMut(Listed<'_>) -> Result<(), ObjectError>,
     ) -> Result<String, RequestError> {
+        let mut continue_token = String::new();
         if *freshness != Freshness::Newest {
             match self.page(freshness, "", &mut each) {
-                Ok(meta) => return Ok(meta.resource_version),
+                Ok(meta) if meta.continue_token.is_empty() => return Ok(meta.resource_version),
+                // A server that makes pages nobody asked for.
+                Ok(meta) => continue_token = meta.continue_token,
                 // The cache is behind what we saw elsewhere (504), or the version is too old to be asked for.
                 Err(error) if error.reason() == Reason::Gone || error.status() == Some(504) => {
                     log::debug!("the list is begun again, from etcd: {error}");
@@ -85,7 +88,6 @@ impl Listing<'_> {
             }
         }
         let mut restarts = 0;
-        let mut continue_token = String::new();
         loop {
             match self.page(&Freshness::Newest, &continue_token, &mut each) {
                 Ok(meta) if meta.continue_token.is_empty() => return Ok(meta.resource_version),

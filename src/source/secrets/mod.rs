@@ -5,9 +5,11 @@
 //! | `scope` | the places that are read: the whole cluster, or single namespaces |
 //! | `named` | Secrets that are read by their names |
 //! | `relist` | the lists of all places, or of those that failed, put together |
+//! | `parts` | which of them have failed, and what is told of that |
 //! | `listing` | one list, in pages from etcd or whole from the watch cache |
 //! | `watching` | the thread that reads one watch |
 //! | `following` | what becomes of what a watch says |
+//! | `opening` | when the watch of a stream is opened, and which one is the first |
 //! | `stream` | where one selector in one place stands between the two |
 //! | `namespaces` | what is known of namespaces, if anything is asked of them |
 //! | `following_namespaces` | how they are read and followed, and what becomes of their Secrets |
@@ -15,9 +17,11 @@
 //! | `holdings` | what is held, and by which selectors |
 //!
 //! A Secret that did not change since the last list is carried over by its resource version, its values unread. A watch
-//! that ends is opened again from where it was. If it cannot be opened, the source has failed: the next poll, which lists,
-//! starts everything anew. So there is one way to recover, and while the server is away one request at a time. A namespace
-//! that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is too old is listed alone.
+//! that ends is opened again from where it was. If it cannot be opened, the source has failed. Then one watch tries whether the
+//! server is back; when it has gone on for a moment, the lists are read anew and the other watches opened. A poll that failed
+//! begins with the list that did. So while the server is away there is one request at a time, and when it is back one way to
+//! recover. A namespace that alone is forbidden or gone keeps what it had, and is tried again by itself; one whose watch is
+//! too old is listed alone.
 
 mod following;
 mod following_namespaces;
@@ -27,6 +31,8 @@ mod listing;
 mod model_tests;
 mod named;
 mod namespaces;
+mod opening;
+mod parts;
 mod relist;
 mod scope;
 mod shard;
@@ -47,18 +53,15 @@ use crate::snapshot::ScopeStatus;
 use holdings::Holdings;
 use named::ANY_MOMENT;
 use namespaces::{NAMESPACES, Namespaces};
+use opening::TRUST;
 use scope::Scope;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use stream::{State, Stream};
-use watching::Watch;
 
 /// Each watch costs a thread and a connection, here and at the API server. Streams beyond so many are polled.
 pub const MOST_WATCHES: usize = 32;
-
-/// After one watch could be opened, the others that wait are opened without waiting for each other.
-const TRUST: Duration = Duration::from_secs(1);
 
 /// What is read of a cluster.
 pub struct SecretsSource {
@@ -80,6 +83,16 @@ pub struct SecretsSource {
     /// The list of a namespace that came to be chosen has failed: the next poll lists everything.
     awaits_poll: bool,
     trusted_until: Option<Instant>,
+    /// When a watch failed last, until all are open again.
+    failed_at: Option<Instant>,
+    /// When lists were read last.
+    listed_at: Option<Instant>,
+    /// The list that is read first: the last one, if something kept it from us that is not its own.
+    begin_with: Option<usize>,
+    /// When lists were read last, one failed as the other.
+    in_doubt: bool,
+    /// The reasons of failures of parts that nobody has asked for yet.
+    errors: Vec<&'static str>,
     /// Objects that lists brought.
     seen: Arc<AtomicUsize>,
 }
@@ -111,6 +124,11 @@ impl SecretsSource {
             namespaces: None,
             awaits_poll: false,
             trusted_until: None,
+            failed_at: None,
+            listed_at: None,
+            begin_with: None,
+            in_doubt: false,
+            errors: Vec::new(),
             seen: Arc::default(),
         };
         source.with_selection(selection)
@@ -219,39 +237,15 @@ impl SecretsSource {
         self.extra_labels(&Labels::default(), namespace)
     }
 
+    /// How many watches there may be together.
+    fn watches(&self) -> usize {
+        self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some())
+    }
+
     fn stream_mut(&mut self, number: usize) -> Option<&mut Stream> {
         match &mut self.namespaces {
             Some(namespaces) if number == NAMESPACES => Some(&mut namespaces.stream),
             _ => self.streams.get_mut(number),
-        }
-    }
-
-    /// Opens the watch of a stream, from where the stream is.
-    fn open(&mut self, number: usize, now: Instant) {
-        let Some(notify) = self.notify.clone() else { return };
-        let (resource, query, stream) = match &mut self.namespaces {
-            Some(namespaces) if number == NAMESPACES => ("namespaces", namespaces.query(), &mut namespaces.stream),
-            _ => {
-                let Some(stream) = self.streams.get_mut(number) else { return };
-                let Some(scope) = self.scopes.get(stream.scope) else { return };
-                ("secrets", scope.query(&stream.selector), stream)
-            }
-        };
-        let (opening, cancelled) = stream.open(now);
-        let watch = Watch {
-            cluster: Arc::clone(&self.cluster),
-            resource,
-            query,
-            position: stream.position.clone(),
-            silence: self.silence,
-            stream: number,
-            opening,
-            cancelled,
-            notify,
-        };
-        if let Err(error) = watch.start() {
-            log::error!("{}: no thread for a watch: {error}; tried again at the next poll", self.name);
-            stream.state = State::Idle;
         }
     }
 }
@@ -268,7 +262,7 @@ impl Source for SecretsSource {
     fn poll(&mut self) -> Result<(), PollError> {
         // Those that have come to be chosen are listed with all others.
         self.read_namespaces()?;
-        let all_failed = self.list_places(|_, _| true)?;
+        let all_failed = self.list_streams(|_| true)?;
         self.awaits_poll = false;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -279,8 +273,7 @@ impl Source for SecretsSource {
         if self.namespaces.as_ref().is_some_and(|namespaces| wants_list(&namespaces.stream)) {
             joined = self.read_namespaces()?;
         }
-        let scopes: Vec<usize> = self.streams.iter().filter(|s| wants_list(s)).map(|stream| stream.scope).collect();
-        let all_failed = self.list_places(|at, _| scopes.contains(&at))?;
+        let all_failed = self.list_streams(wants_list)?;
         self.list_joined(&joined)?;
         all_failed.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -290,39 +283,35 @@ impl Source for SecretsSource {
     }
 
     fn scopes(&self) -> Vec<ScopeStatus> {
-        let status = |scope: &Scope| {
-            let up = scope.failure.is_none();
-            scope.namespace.as_ref().map(|name| ScopeStatus { name: Arc::clone(name), up })
-        };
-        self.scopes.iter().filter(|scope| scope.named.is_none()).filter_map(status).collect()
+        self.scope_statuses()
     }
 
     fn faults(&self) -> Vec<Fault> {
-        let fault = |scope: &Scope| {
-            let error = PollError::from(scope.failure.clone()?);
-            Some(Fault { error, is_shown: scope.named.is_some() })
-        };
-        let of_namespaces = self.namespaces.iter().flat_map(|namespaces| &namespaces.failures);
-        let of_namespaces = of_namespaces.map(|error| Fault { error: error.clone().into(), is_shown: false });
-        self.scopes.iter().filter_map(fault).chain(of_namespaces).collect()
+        self.part_faults()
+    }
+
+    fn take_errors(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.errors)
     }
 
     fn mend(&mut self) -> Result<(), PollError> {
         if self.namespaces.as_ref().is_some_and(|namespaces| !namespaces.failures.is_empty()) {
             self.read_namespaces()?;
         }
-        self.list_places(|_, scope| scope.failure.is_some())?;
+        self.list_streams(|stream| stream.list_failure.is_some())?;
         Ok(())
     }
 
-    fn requests_a_poll(&self) -> u32 {
-        let of_namespaces = self.namespaces.as_ref().map_or(0, Namespaces::requests_a_poll);
-        u32::try_from(self.streams.len() * 2 + of_namespaces).unwrap_or(u32::MAX)
+    fn requests(&self) -> u32 {
+        self.cluster.requests()
+    }
+
+    fn watches_work(&self) -> bool {
+        self.failed_at.is_none()
     }
 
     fn receive(&mut self, event: StreamEvent) -> Followed {
         let StreamEvent { stream: number, opening, what } = event;
-        let watches = self.streams.len().min(MOST_WATCHES) + usize::from(self.namespaces.is_some());
         let Some(stream) = self.stream_mut(number).filter(|stream| stream.opening == opening) else {
             return Followed::Nothing;
         };
@@ -333,6 +322,8 @@ impl Source for SecretsSource {
         match what {
             StreamNews::Opened => {
                 stream.state = State::Open;
+                stream.was_open = true;
+                stream.opened = Instant::now();
                 let (scope, from_any) = (stream.scope, stream.position == ANY_MOMENT);
                 let named = self.scopes.get(scope).is_some_and(|scope| scope.named.is_some());
                 if let Some(stream) = self.stream_mut(number).filter(|_| !named) {
@@ -343,7 +334,11 @@ impl Source for SecretsSource {
                 if named && from_any { self.get_again(number) } else { Followed::Nothing }
             }
             StreamNews::Ended => {
-                stream.pause(Instant::now(), watches);
+                self.ended_too_soon(number, Reason::CutOff, "a watch that was accepted ends at once");
+                let watches = self.watches();
+                if let Some(stream) = self.stream_mut(number) {
+                    stream.pause(Instant::now(), watches);
+                }
                 Followed::Nothing
             }
             StreamNews::Line(line) if number == NAMESPACES => self.namespace_line(&line),
@@ -363,23 +358,11 @@ impl Source for SecretsSource {
     }
 
     fn tend(&mut self, now: Instant) -> Tended {
-        let trusted = self.trusted_until.is_some_and(|until| now < until);
-        let of_namespaces = self.namespaces.as_ref().map(|namespaces| &namespaces.stream);
-        let mut opening = self.streams.iter().chain(of_namespaces).any(|stream| stream.state == State::Opening);
-        let mut next: Option<Instant> = None;
-        for number in (0..self.streams.len()).chain([NAMESPACES]) {
-            let Some(State::Paused { until }) = self.stream_mut(number).map(|stream| stream.state) else { continue };
-            // One tries whether the server is there; the others follow when it was accepted.
-            if until <= now && (trusted || !opening) {
-                opening = true;
-                self.open(number, now);
-            } else if until > now {
-                next = Some(next.map_or(until, |next| next.min(until)));
-            }
-        }
+        let (next, wants_lists) = self.open_paused(now);
         let (relist, looked_at) = self.look_after_emptied(now);
-        let next = next.into_iter().chain(looked_at).min();
-        Tended { next, changed: false, relist }
+        let (changed, recovers) = self.look_after_recovered(now);
+        let next = next.into_iter().chain(looked_at).chain(recovers).min();
+        Tended { next, changed, relist: relist || wants_lists }
     }
 }
 

@@ -119,6 +119,8 @@ struct Followed {
     server: ApiServer,
     /// Up to which version each watch has told its stream everything.
     told: [u64; STREAMS + 1],
+    /// With a bit for each selector whose last list failed.
+    failed: u64,
 }
 
 impl Followed {
@@ -140,8 +142,8 @@ impl Followed {
         };
         let source = SecretsSource::new("kubernetes", cluster, Vec::new(), "key".into(), reading);
         let source = source.with_selection(selection);
-        let mut followed = Self { source, server: ApiServer::default(), told: [0; STREAMS + 1] };
-        followed.list([u8::MAX; STREAMS + 1]);
+        let mut followed = Self { source, server: ApiServer::default(), told: [0; STREAMS + 1], failed: 0 };
+        followed.list([u8::MAX; STREAMS + 1], 0);
         followed
     }
 
@@ -203,20 +205,22 @@ impl Followed {
     }
 
     /// Lists each selector, at a version not before what its stream knows and not after the newest; then the watches that
-    /// were open go on, and those that were not start from the list.
-    fn list(&mut self, freshness: [u8; STREAMS + 1]) {
+    /// were open go on, and those that were not start from the list. Those with a bit in `failed` cannot be listed.
+    fn list(&mut self, freshness: [u8; STREAMS + 1], failed: u64) {
+        self.failed = failed;
         self.list_namespaces(freshness[OF_NAMESPACES]);
         let mut listed = Vec::new();
         let mut versions = Vec::new();
-        for (number, freshness) in freshness.into_iter().enumerate().take(STREAMS) {
+        let lists = freshness.into_iter().enumerate().take(STREAMS);
+        for (number, freshness) in lists.filter(|(number, _)| failed & holdings::bit(*number) == 0) {
             let version = self.version_for(&self.source.streams[number].position, freshness);
             for (name, changed) in self.matching(version, number) {
                 listed.extend(self.observe(name, changed).map(|observation| (number, observation)));
             }
-            versions.push(version);
+            versions.push((number, version));
         }
-        self.source.holdings.replace(listed, |_| false);
-        for (number, version) in versions.into_iter().enumerate() {
+        self.source.holdings.replace(listed, |_| failed);
+        for (number, version) in versions {
             let stream = &mut self.source.streams[number];
             stream.start_from(version.to_string(), true);
             if stream.state != State::Open {
@@ -228,7 +232,7 @@ impl Followed {
 
     /// Brings a stream the next event of its watch, or a bookmark where it sees nothing of the change.
     fn tell(&mut self, number: usize) {
-        if self.told[number] < self.server.version() {
+        if self.source.streams[number].state == State::Open && self.told[number] < self.server.version() {
             self.told[number] += 1;
             let version = self.told[number];
             let bookmark = || {
@@ -265,9 +269,10 @@ enum Step {
     Tell(usize),
     TellOfNamespaces(u8),
     Reopen(usize),
-    List([u8; STREAMS + 1]),
+    /// With a bit for each selector whose list fails.
+    List([u8; STREAMS + 1], u64),
     /// The watch of the stream is gone before the lists.
-    Relist(usize, [u8; STREAMS + 1]),
+    Relist(usize, [u8; STREAMS + 1], u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -280,8 +285,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0..STREAMS).prop_map(Step::Tell),
         6 => any::<u8>().prop_map(Step::TellOfNamespaces),
         1 => (0..STREAMS + 1).prop_map(Step::Reopen),
-        1 => freshness().prop_map(Step::List),
-        1 => (0..STREAMS, freshness()).prop_map(|(stream, freshness)| Step::Relist(stream, freshness)),
+        1 => (freshness(), 0_u64..4).prop_map(|(freshness, failed)| Step::List(freshness, failed)),
+        1 => (0..STREAMS, freshness(), 0_u64..4)
+            .prop_map(|(stream, freshness, failed)| Step::Relist(stream, freshness, failed)),
     ]
 }
 
@@ -306,13 +312,15 @@ proptest! {
                 Step::TellOfNamespaces(freshness) => followed.tell_of_namespaces(freshness),
                 Step::Tell(stream) => followed.tell(stream),
                 Step::Reopen(stream) => followed.reopen(stream),
-                Step::List(freshness) => followed.list(freshness),
-                Step::Relist(stream, freshness) => {
+                Step::List(freshness, failed) => followed.list(freshness, failed),
+                Step::Relist(stream, freshness, failed) => {
                     followed.source.streams[stream].state = State::Idle;
-                    followed.list(freshness);
+                    followed.list(freshness, failed);
                 }
             }
         }
+        // What could not be listed is tried again, by itself.
+        followed.list([0; STREAMS + 1], !followed.failed);
         for stream in 0..STREAMS {
             while followed.told[stream] < followed.server.version() {
                 followed.tell(stream);

@@ -2,7 +2,7 @@
 //! are enough.
 
 use super::SecretsSource;
-use super::scope::Scope;
+use super::scope::{Scope, is_answer};
 use crate::kubernetes::list::MAX_OBJECT_BYTES;
 use crate::kubernetes::object::{SecretObject, UNORDERED};
 use crate::kubernetes::{ApiRequest, ApiResponse, Reason, RequestError, Verb};
@@ -42,7 +42,7 @@ impl NamedSecret {
         self.namespace == namespace && self.name == name
     }
 
-    /// That there is no such Secret, or that we may not read it.
+    /// That there is no such Secret, or that it cannot be read.
     pub(super) fn unread(
         &self,
         reason: observation::Reason,
@@ -61,11 +61,11 @@ impl NamedSecret {
 }
 
 impl SecretsSource {
-    /// Reads the named Secret of a place.
+    /// Reads the named Secret of a place. That it is not there, forbidden or answered with an error is shown for it, beside what
+    /// was known of it before; the latter two are also returned.
     ///
     /// # Errors
-    /// What says nothing of this Secret: the server's own failures. That it is not there or forbidden is shown for it; of the
-    /// latter the error is returned beside what is shown.
+    /// What says nothing of this Secret: failures of the server as a whole, and of the way to it.
     pub(super) fn get(
         &mut self,
         at: usize,
@@ -74,25 +74,39 @@ impl SecretsSource {
         let Some((named, path)) = self.scopes.get(at).and_then(Scope::object) else {
             return Err(RequestError::new(Reason::BadStatus, "a place without a Secret was to be read".into()));
         };
-        let (object, response) = match self.get_object("secrets", path, end) {
-            Ok(read) => read,
-            Err(error) => {
-                let extra = self.extra_labels_of_unknown(&named.namespace);
-                return match error.reason() {
-                    Reason::NotFound => Ok((named.missing(&extra), None)),
-                    Reason::Forbidden => {
-                        Ok((named.unread(observation::Reason::Forbidden, &error.to_string(), &extra), Some(error)))
-                    }
-                    _ => Err(error),
-                };
-            }
+        let error = match self.get_named(at, &named, path, end) {
+            Ok(observation) => return Ok((observation, None)),
+            Err(error) if is_answer(&error) => error,
+            Err(error) => return Err(error),
         };
+        let extra = self.extra_labels_of_unknown(&named.namespace);
+        let reason = match error.reason() {
+            Reason::NotFound => return Ok((named.missing(&extra), None)),
+            Reason::Forbidden => observation::Reason::Forbidden,
+            _ => observation::Reason::Unreadable,
+        };
+        let unread = named.unread(reason, &error.to_string(), &extra);
+        let unread = match self.holdings.get(&named.namespace, &named.name) {
+            Some(known) if known.version == unread.version => Arc::clone(known),
+            Some(known) => Arc::new(known.unread_since(&unread)),
+            None => unread,
+        };
+        Ok((unread, Some(error)))
+    }
+
+    fn get_named(
+        &mut self,
+        at: usize,
+        named: &NamedSecret,
+        path: String,
+        end: Instant,
+    ) -> Result<Arc<SecretObservation>, RequestError> {
+        let (object, response) = self.get_object("secrets", path, end)?;
         let observation = SecretObject::read(&object, &self.annotation_key)
             .and_then(|secret| self.observe(&secret, at, ""))
             .map_err(|error| response.bad_answer(&error.to_string()))?;
         observation
             .filter(|observation| named.is(&observation.namespace, &observation.name))
-            .map(|observation| (observation, None))
             .ok_or_else(|| response.bad_answer("another object than the one that was asked for"))
     }
 
@@ -131,11 +145,12 @@ impl SecretsSource {
         let Some(at) = self.streams.get(number).map(|stream| stream.scope) else { return Followed::Nothing };
         match self.get(at, Instant::now() + self.timeouts.poll) {
             Ok((observation, failure)) => {
-                if let Some(scope) = self.scopes.get_mut(at) {
-                    scope.failure = failure;
+                let failed = failure.is_some();
+                if let Some(stream) = self.streams.get_mut(number) {
+                    stream.list_failure = failure;
                 }
                 self.follow_from(number, observation.version);
-                if self.holdings.put(0, observation) { Followed::Changed } else { Followed::Nothing }
+                if self.holdings.put(0, observation) || failed { Followed::Changed } else { Followed::Nothing }
             }
             Err(error) => Followed::Failed(error.into()),
         }

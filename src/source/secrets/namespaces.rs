@@ -40,6 +40,13 @@ struct Namespace {
 #[derive(Default)]
 pub(super) struct Found(BTreeMap<String, Namespace>);
 
+impl Found {
+    /// It is not what it was, or not there any more.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+}
+
 /// What became of one namespace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NamespaceChange {
@@ -94,11 +101,6 @@ impl Namespaces {
         Query::path(&["api", "v1", "namespaces"]).with_some("labelSelector", &self.sent_selector)
     }
 
-    /// How many requests a poll makes for them, and the watch that follows.
-    pub(super) fn requests_a_poll(&self) -> usize {
-        self.names.as_ref().map_or(2, Vec::len)
-    }
-
     /// Whether Secrets of this namespace are looked at.
     pub(super) fn is_chosen(&self, name: &str) -> bool {
         self.selector.is_none() || self.known.get(name).is_some_and(|known| known.is_chosen)
@@ -114,6 +116,11 @@ impl Namespaces {
         let label = |key: &str| object.labels.get(key);
         let is_chosen = self.selector.as_ref().is_none_or(|selector| selector.matches(label));
         (is_chosen || !self.labels.is_empty()).then(|| Namespace { is_chosen, labels: self.labels.render(label) })
+    }
+
+    /// What is known by now.
+    pub(super) fn known(&self) -> Found {
+        Found(self.known.clone())
     }
 
     /// Adds a namespace of a list.

@@ -61,8 +61,6 @@ pub(super) struct Scope {
     /// Of the collection, not yet with a query.
     path: String,
     field_selector: FieldSelector,
-    /// Why it could not be listed at the last try, though others could.
-    pub(super) failure: Option<RequestError>,
     /// When its last Secret was deleted, until it has been listed again: perhaps the namespace goes.
     pub(super) emptied: Option<Instant>,
     failing: Repeated,
@@ -71,15 +69,7 @@ pub(super) struct Scope {
 impl Scope {
     fn new(namespace: Option<&str>, field_selector: FieldSelector) -> Self {
         let (namespace, path) = (namespace.map(Arc::from), path_of(namespace));
-        Self {
-            namespace,
-            named: None,
-            path,
-            field_selector,
-            failure: None,
-            emptied: None,
-            failing: Repeated::default(),
-        }
+        Self { namespace, named: None, path, field_selector, emptied: None, failing: Repeated::default() }
     }
 
     fn of_secret(named: &NamedSecret) -> Self {
@@ -133,38 +123,37 @@ impl Scope {
     }
 
     /// Keeps in mind how the last try ended, and says so if it is to be `told`: the first failure, the sum of many, the end.
-    pub(super) fn tried(&mut self, source: &str, failure: Option<RequestError>, told: bool) {
-        self.emptied = None;
-        let place = self.namespace.as_deref().unwrap_or_default();
-        let now = Instant::now();
-        match &failure {
-            // What is wrong with a Secret stands beside it.
-            _ if self.named.is_some() => {}
-            Some(error) => {
-                let reason = error.reason().as_str();
-                let (level, again) = match self.failing.failed(reason, now) {
-                    Telling::Summary(sum) if told => (log::Level::Error, format!("{place} still fails, {sum}: ")),
-                    Telling::First if told => (log::Level::Error, String::new()),
-                    _ => (log::Level::Debug, String::new()),
-                };
-                log::log!(level, source, reason, secret_namespace = place;
-                    "{source}: {again}{error}; what was read before of namespace {place} stays shown, it is tried again");
+    pub(super) fn tried(&mut self, source: &str, failure: Option<&RequestError>, told: bool) {
+        let (namespace, now) = (self.namespace.as_deref().unwrap_or_default(), Instant::now());
+        let place = if namespace.is_empty() { "the cluster" } else { namespace };
+        let Some(error) = failure else {
+            if let Some(sum) = self.failing.ended(now) {
+                log::info!(source, secret_namespace = namespace, failures = sum.tries, lasted = sum.lasted.as_secs();
+                    "{source}: {place} can be read again after {sum}");
             }
-            None => {
-                if let Some(sum) = self.failing.ended(now) {
-                    log::info!(source, secret_namespace = place, failures = sum.tries, lasted = sum.lasted.as_secs();
-                        "{source}: namespace {place} can be read again after {sum}");
-                }
-            }
-        }
-        self.failure = failure;
+            return;
+        };
+        let reason = error.reason().as_str();
+        let (level, again) = match self.failing.failed(reason, now) {
+            Telling::Summary(sum) if told => (log::Level::Error, format!("{place} still fails, {sum}: ")),
+            Telling::First if told => (log::Level::Error, String::new()),
+            _ => (log::Level::Debug, String::new()),
+        };
+        log::log!(level, source, reason, secret_namespace = namespace;
+            "{source}: {again}{error}; what was read before of {place} stays shown, it is tried again");
     }
+}
 
-    /// Whether an error says something of this place alone: one namespace may be forbidden or gone while the others go on.
-    /// All other errors are the server's, or those of the way to it.
-    pub(super) fn fails_alone(&self, error: &RequestError) -> bool {
-        self.namespace.is_some() && matches!(error.reason(), Reason::Forbidden | Reason::NotFound)
-    }
+/// Whether an error is an answer to what was asked, so that something else may be answered well at the same time. All others
+/// are of the way to the server, of our credentials, or of the server as a whole.
+pub(super) fn is_answer(error: &RequestError) -> bool {
+    use Reason::{Connect, Credentials, Proxy, Timeout, Tls, TooManyRequests, Unauthorized};
+    !matches!(error.reason(), Connect | Timeout | Tls | Proxy | Credentials | Unauthorized | TooManyRequests)
+}
+
+/// Whether a place is closed to us, whatever we ask of it: forbidden, or gone.
+pub(super) fn is_refusal(error: &RequestError) -> bool {
+    matches!(error.reason(), Reason::Forbidden | Reason::NotFound)
 }
 
 /// Of the Secrets of a namespace, or of all.
@@ -232,22 +221,5 @@ mod tests {
         );
         selection.only_named = true;
         assert_eq!(Scope::all(&selection).len(), 1);
-    }
-
-    #[test]
-    fn only_a_namespace_can_be_forbidden_alone() {
-        let place = |namespace| Scope::new(namespace, FieldSelector::default());
-        let error = |reason| RequestError::new(reason, String::new());
-        let (cluster, namespace) = (place(None), place(Some("x")));
-        for (reason, alone) in [
-            (Reason::Forbidden, true),
-            (Reason::NotFound, true),
-            (Reason::Unauthorized, false),
-            (Reason::Connect, false),
-            (Reason::ServerError, false),
-        ] {
-            assert_eq!(namespace.fails_alone(&error(reason)), alone, "{reason:?}");
-            assert!(!cluster.fails_alone(&error(reason)), "{reason:?}");
-        }
     }
 }

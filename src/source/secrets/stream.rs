@@ -1,5 +1,7 @@
 //! One selector in one place: from its list on, followed by a watch.
 
+use crate::kubernetes::RequestError;
+use crate::source::spread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +10,17 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_secs(10);
 
 /// The first pause before a watch is opened again, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A watch that has been open for so long works, and so does the server.
+pub(super) const PROVEN: Duration = Duration::from_millis(1500);
+
+/// So many of those in a row are no accident.
+pub(super) const SHORT_LIVES: u32 = 3;
+
+/// The longest pause of a watch that is forbidden now and was not before.
+const LONGEST_DENIAL: Duration = Duration::from_secs(60);
 
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +39,10 @@ pub(super) enum State {
     /// It is never watched: there are too many, or the configuration says so.
     Polled,
     /// We may not watch. The next poll asks again.
-    Denied,
+    Denied {
+        /// We could before: then it is asked again not much later than this.
+        again: Option<Instant>,
+    },
 }
 
 /// One selector in one place.
@@ -52,8 +67,16 @@ pub(super) struct Stream {
     pub(super) cancelled: Arc<AtomicBool>,
     /// It was told that this one may not be watched.
     pub(super) told_denied: bool,
-    opened: Instant,
-    short_lives: u32,
+    /// Why its last list failed, though others came.
+    pub(super) list_failure: Option<RequestError>,
+    /// Why its watch failed, though others go on; until it [works](Self::works) again.
+    pub(super) watch_failure: Option<RequestError>,
+    /// It could be watched once.
+    pub(super) was_open: bool,
+    /// When it was opened last, or that was accepted.
+    pub(super) opened: Instant,
+    /// Watches in a row that ended too soon.
+    pub(super) short_lives: u32,
 }
 
 impl Stream {
@@ -70,6 +93,9 @@ impl Stream {
             opening: 0,
             cancelled: Arc::default(),
             told_denied: false,
+            list_failure: None,
+            watch_failure: None,
+            was_open: false,
             opened: Instant::now(),
             short_lives: 0,
         }
@@ -79,6 +105,7 @@ impl Stream {
     pub(super) fn start_from(&mut self, resource_version: String, from_cache: bool) {
         self.from_cache = from_cache;
         self.wants_list = false;
+        self.list_failure = None;
         self.listed_at = resource_version.parse().unwrap_or(0);
         self.position = resource_version;
     }
@@ -107,18 +134,42 @@ impl Stream {
         self.cancelled = Arc::default();
     }
 
-    /// An open watch has ended: it is paused, for longer each time that it lived for a moment only. All `watches` of the
-    /// source together then open less than one a second.
-    pub(super) fn pause(&mut self, now: Instant, watches: usize) {
+    /// Why it cannot be read, or not followed.
+    pub(super) fn failure(&self) -> Option<&RequestError> {
+        self.list_failure.as_ref().or(self.watch_failure.as_ref())
+    }
+
+    /// Since when its watch works, or from when on it will if nothing happens; `None` if it is not open.
+    pub(super) fn works(&self) -> Option<Instant> {
+        (self.state == State::Open).then(|| self.opened + PROVEN)
+    }
+
+    /// A watch is over, or could not be opened.
+    pub(super) fn ended(&mut self, now: Instant) {
         let short = now.saturating_duration_since(self.opened) < SHORT;
         self.short_lives = if short { self.short_lives.saturating_add(1) } else { 0 };
-        let (first, longest) = PAUSES;
-        let doublings = self.short_lives.saturating_sub(1).min(10);
-        let mut pause = first.saturating_mul(1 << doublings).min(longest);
-        if doublings > 0 {
-            pause = pause.max(Duration::from_secs(watches.try_into().unwrap_or(u64::MAX)));
+    }
+
+    /// A watch has [ended](Self::ended): it is opened again at once, or later and later each time that it lived for a moment only.
+    /// All `watches` of the source together then open less than one a second.
+    pub(super) fn pause(&mut self, now: Instant, watches: usize) {
+        self.state = State::Paused { until: now + self.wait(LONGEST_PAUSE, watches) };
+    }
+
+    /// The server does not let us watch. What it allowed before is asked for again.
+    pub(super) fn deny(&mut self, now: Instant, watches: usize) {
+        let again = self.was_open.then(|| now + self.wait(LONGEST_DENIAL, watches));
+        self.state = State::Denied { again };
+    }
+
+    fn wait(&self, longest: Duration, watches: usize) -> Duration {
+        if self.short_lives == 0 {
+            return Duration::ZERO;
         }
-        self.state = State::Paused { until: now + pause };
+        let doublings = (self.short_lives - 1).min(10);
+        let wait = spread(FIRST_PAUSE.saturating_mul(1 << doublings)).min(longest);
+        let together = Duration::from_secs(watches.try_into().unwrap_or(u64::MAX));
+        if doublings > 0 { wait.max(together) } else { wait }
     }
 }
 
@@ -140,15 +191,18 @@ mod tests {
             let opened = start + Duration::from_secs(opened);
             let ended = opened + Duration::from_secs(lived);
             stream.open(opened);
+            stream.ended(ended);
             stream.pause(ended, watches);
             let State::Paused { until } = stream.state else { panic!("{:?}", stream.state) };
-            until.duration_since(ended).as_secs()
+            until.duration_since(ended).as_secs_f64()
         };
-        assert_eq!(
-            [pause(0, 0, 1), pause(1, 1, 1), pause(2, 9, 1), pause(3, 0, 1), pause(4, 0, 1), pause(5, 0, 1)],
-            [1, 2, 4, 8, 10, 10]
-        );
-        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32), pause(4000, 0, 32), pause(4001, 0, 32)], [32, 1, 1, 32]);
+        for (opened, lived, least) in [(0, 0, 1.0), (1, 1, 2.0), (2, 9, 4.0), (3, 0, 8.0), (4, 0, 10.0), (5, 0, 10.0)] {
+            let paused = pause(opened, lived, 1);
+            assert!((least..=10.0_f64.min(least * 1.2)).contains(&paused), "{paused} after {opened}");
+        }
+        assert_eq!([pause(6, 0, 32), pause(100, 3000, 32)], [32.0, 0.0]);
+        assert!(pause(4000, 0, 32) < 2.0);
+        assert_eq!(pause(4001, 0, 32), 32.0);
     }
 
     #[test]

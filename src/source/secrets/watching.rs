@@ -6,18 +6,20 @@
 use super::namespaces::NAMESPACES;
 use crate::kubernetes::watch::{LineError, Lines};
 use crate::kubernetes::{ApiRequest, Cluster, Query, RequestError, Verb};
+use crate::source::spread;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The server sends a bookmark about once a minute. One that says nothing for longer than this may be gone without a word:
+/// The server sends a bookmark once a minute. One that says nothing for longer than this may be gone without a word:
 /// then the watch is opened anew, from where it was.
-pub const LONGEST_SILENCE: Duration = Duration::from_secs(100);
+pub const LONGEST_SILENCE: Duration = Duration::from_secs(70);
 
-/// How long the server should keep a watch open, in seconds. Without this it chooses 30 to 60 minutes itself.
-const OPEN_SECONDS: u32 = 3600;
+/// How long the server should keep a watch open, and up to a fifth longer, so that not all of them end together. Without this it
+/// chooses 30 to 60 minutes itself.
+const OPEN: Duration = Duration::from_secs(3000);
 
 /// What a watch tells, with the number of its stream and of its opening: what an earlier opening still says is stale.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Watch {
             .clone()
             .with("watch", 1)
             .with("allowWatchBookmarks", true)
-            .with("timeoutSeconds", OPEN_SECONDS)
+            .with("timeoutSeconds", spread(OPEN).as_secs())
             .with_some("resourceVersion", &self.position)
             .build();
         let request = ApiRequest {

@@ -16,7 +16,7 @@ fn everything_fails_and_nothing_is_asked_in_a_tight_loop() {
                 scene.watches(move |_, _| answer());
                 let begun = Instant::now();
                 scene.close_watches();
-                scene.server().cut_connections();
+                scene.cut_connections();
                 std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
                 let count = within(&scene.server().requests(), begun, WINDOW);
                 assert!((2..=7).contains(&count), "{count} requests in 7 s");
@@ -25,6 +25,67 @@ fn everything_fails_and_nothing_is_asked_in_a_tight_loop() {
             });
         }
     });
+}
+
+/// The lists before it are good: they are not asked for again and again on its account.
+#[test]
+fn a_list_that_fails_behind_good_ones() {
+    // The first one is of the server as a whole; with the other one, the good ones are shown.
+    let answers: [(fn() -> Answer, bool); 2] = [
+        (|| Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]), false),
+        (|| Answer::status_object(500, "InternalError"), true),
+    ];
+    std::thread::scope(|scope| {
+        for (answer, alone) in answers {
+            for watch in [true, false] {
+                scope.spawn(move || fails_behind(answer, alone, watch));
+            }
+        }
+    });
+}
+
+fn fails_behind(answer: fn() -> Answer, alone: bool, watch: bool) {
+    const WINDOW: Duration = Duration::from_secs(8);
+    let scene = Scene::new();
+    scene.lists(move |request, _| match request.query("labelSelector").as_deref() {
+        Some("e") => answer(),
+        _ => list(10, &[("a", 5)]),
+    });
+    let selectors = ["a", "b", "c", "d", "e"];
+    let exporter = scene.exporter(&format!("label_selectors: {selectors:?}\nwatch: {watch}\n"));
+    let begun = scene.server().wait_for_requests(1, LIMIT)[0].at;
+    std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
+    let count = within(&scene.server().requests(), begun, WINDOW);
+    assert!((7..=8 + selectors.len()).contains(&count), "{count} requests in 8 s");
+    assert_eq!(
+        (up(&exporter.metrics()), shown(&exporter.metrics())),
+        (0.0, state(if alone { &[("a", 5)] } else { &[] }))
+    );
+    scene.lists(|_, _| list(10, &[("a", 5)]));
+    let back = Instant::now();
+    exporter.wait_for_metrics("up", |metrics| up(metrics) == 1.0 && shown(metrics) == state(&[("a", 5)]));
+    assert!(back.elapsed() < RECOVERY, "{:?}", back.elapsed());
+}
+
+/// A list in pages whose last page fails: all of them count.
+#[test]
+fn a_page_that_fails_behind_good_ones() {
+    const WINDOW: Duration = Duration::from_secs(10);
+    const PAGES: usize = 5;
+    let scene = Scene::new();
+    scene.lists(|request, _| match request.query("continue").map_or(0, |page| page.parse().unwrap()) {
+        PAGES => Answer::status_object_with(429, "TooManyRequests", &[("Retry-After", "1")]),
+        page => {
+            let metadata = json!({"resourceVersion": "10", "continue": (page + 1).to_string()});
+            Answer::json(200, &json!({"kind": "SecretList", "metadata": metadata, "items": []}))
+        }
+    });
+    let _exporter = scene.exporter("watch: false\n");
+    let begun = scene.server().wait_for_requests(1, LIMIT)[0].at;
+    std::thread::sleep(WINDOW.saturating_sub(begun.elapsed()));
+    let count = within(&scene.server().requests(), begun, WINDOW);
+    // The first try, the second, and the third, which waits for what the second cost.
+    assert!((2 * (PAGES + 1)..=3 * (PAGES + 1)).contains(&count), "{count} requests in 10 s");
 }
 
 #[test]
@@ -67,7 +128,10 @@ fn ends_at_once(selectors: &[&str], end: fn(Vec<u8>) -> Answer) {
         }
     }
     let metrics = exporter.wait_for_metrics("every change", |metrics| shown(metrics).len() > watches.len());
-    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, 0.0), "{}", exporter.log());
+    // From the third time on, each is counted.
+    assert!(errors(&metrics, "cut_off") >= 1.0 && errors(&metrics, "cut_off") < watches.len() as f64);
+    assert_eq!((up(&metrics), errors(&metrics, "")), (1.0, errors(&metrics, "cut_off")), "{}", exporter.log());
+    assert_eq!(exporter.log_lines("[WARN] kubernetes").len(), 1, "told once:\n{}", exporter.log());
 }
 
 /// Each watch is answered so, while the lists are good.
@@ -99,9 +163,11 @@ const REFUSALS: &[Refusal] = &[
 
 #[test]
 fn watches_that_are_refused_again_and_again() {
+    let twelve = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     std::thread::scope(|scope| {
         for refusal in REFUSALS {
-            for selectors in [&["x"][..], &["a", "b", "c", "d", "e"]] {
+            let most = if refusal.name.starts_with("500") { &twelve[..] } else { &twelve[..5] };
+            for selectors in [&twelve[..1], most] {
                 let name = format!("{}, {} selectors", refusal.name, selectors.len());
                 std::thread::Builder::new().name(name).spawn_scoped(scope, || suffer(refusal, selectors)).unwrap();
             }
@@ -110,12 +176,13 @@ fn watches_that_are_refused_again_and_again() {
 }
 
 /// There are never more requests than about one a second, and ever fewer; the source is down all the while.
-fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
+fn suffer(refusal: &Refusal, selectors: &[&str]) {
     // The first list and watch of each selector, and the first retry, are over before this begins.
     const START: Duration = Duration::from_millis(2500);
     const WINDOW: Duration = Duration::from_secs(12);
     let scene = Scene::new();
-    scene.watches(|_, _| (refusal.answer)());
+    let answer = refusal.answer;
+    scene.watches(move |_, _| answer());
     let exporter = scene.exporter(&format!("label_selectors: {selectors:?}\n"));
     let begun = scene.server().wait_for_requests(1, LIMIT)[0].at;
     std::thread::sleep((START + WINDOW).saturating_sub(begun.elapsed()));
@@ -132,13 +199,18 @@ fn suffer(refusal: &'static Refusal, selectors: &[&str]) {
     assert_eq!(exporter.log_lines("[ERROR]").len(), usize::from(failed), "told once:\n{}", exporter.log());
     assert_eq!(up(&during), f64::from(u8::from(!failed)), "it tells whether a watch is failing");
     assert_eq!(errors(&during, ""), errors(&during, refusal.reason.unwrap_or("gone")));
+    if !failed {
+        // It works by one list after the other: that is said, and counted from the third time on.
+        assert!(errors(&during, "gone") >= 1.0, "{}", exporter.log());
+        assert_eq!(exporter.log_lines("too old at once").len(), 1, "told once:\n{}", exporter.log());
+    }
 
-    // With more of them the next retry is far away.
-    let [_] = selectors else { return };
+    let (back, tried) = (Instant::now(), scene.asked(true).len());
     scene.watches_stay_open();
-    let opened = scene.asked(true).len() + 1;
-    let watches = scene.await_watches(opened);
+    let watches = scene.await_watches(tried + selectors.len());
     assert!(watches.iter().all(|watch| version_asked(watch) == "10"));
     exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
+    // One that is only too old is no failure, and each try is a list and a watch for every selector.
+    assert!(!failed || back.elapsed() < RECOVERY, "{:?}", back.elapsed());
     assert_eq!(exporter.log_lines("works again").len(), usize::from(failed), "{}", exporter.log());
 }

@@ -19,7 +19,7 @@ fn a_reset_connection() {
         scene.send(bookmark(version + 100));
         // Long enough for a bookmark, of which nothing shows.
         std::thread::sleep(Duration::from_millis(300));
-        scene.server().cut_connections();
+        scene.cut_connections();
         let watches = scene.await_watches(count);
         assert_eq!(version_asked(&watches[count - 1]), (version + 100).to_string(), "from the bookmark on");
     }

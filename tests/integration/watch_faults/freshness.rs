@@ -25,7 +25,6 @@ fn the_first_list_is_cached_and_the_next_not_older_than_what_was_seen() {
     let watch = &scene.await_watches(1)[0];
     assert_eq!(wants(&scene.asked(false)[0]), ["0", "", ""]);
     assert_eq!((version_asked(watch).as_str(), watch.query("allowWatchBookmarks").as_deref()), ("10", Some("true")));
-    assert!(watch.query("timeoutSeconds").is_some());
     scene.lists(|_, _| list(14, &[("a", 5), ("b", 13)]));
     scene.send(put("b", 20));
     await_list_not_before(&scene, "20");
@@ -44,6 +43,16 @@ fn the_first_list_is_cached_and_the_next_not_older_than_what_was_seen() {
     }
     assert_eq!(scene.asked(true).len(), 1, "the same watch all the while");
     assert_eq!(shown(&exporter.metrics()), state(&[("a", 5)]));
+}
+
+/// All at once would be a burst each hour, of one exporter or of all shards.
+#[test]
+fn watches_do_not_end_in_step() {
+    let scene = Scene::new();
+    let _exporter = scene.followed(&["a", "b", "c", "d", "e"]);
+    let seconds = |watch: &Request| watch.query("timeoutSeconds").unwrap().parse::<u32>().unwrap();
+    let asked: BTreeSet<u32> = scene.await_watches(5).iter().map(seconds).collect();
+    assert!(asked.len() > 1 && asked.iter().all(|seconds| (3000..=3600).contains(seconds)), "{asked:?}");
 }
 
 #[test]
@@ -78,7 +87,7 @@ fn a_cache_that_is_behind_is_passed_by() {
     await_state(&exporter, "the newest list", &[("a", 55)]);
     let lists: Vec<_> = scene.asked(false).iter().map(wants).collect();
     assert_eq!(lists[1..], [["50", "NotOlderThan", ""].map(str::to_owned), NEWEST.map(str::to_owned)]);
-    assert_eq!(version_asked(&scene.await_watches(2)[1]), "60");
+    assert_eq!(version_asked(&scene.await_watches(2)[1]), "50");
     let metrics = exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0);
     assert_eq!(errors(&metrics, ""), errors(&metrics, "bad_answer"), "the detour is no failure");
 }

@@ -6,6 +6,7 @@ mod endings;
 mod events;
 mod freshness;
 mod outages;
+mod parts;
 mod refusals;
 
 use crate::support::exporter::{Exporter, Setup};
@@ -16,11 +17,15 @@ use crate::support::{token, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// So soon after the server's return the source has to work again.
+const RECOVERY: Duration = Duration::from_secs(15);
 
 /// A Secret whose token expires at its resource version, so that every state of it shows.
 fn secret(name: &str, version: i64) -> Value {
@@ -81,6 +86,10 @@ struct Script {
     list: Handler,
     watch: Handler,
     open: Open,
+    /// Requests that came, to any server of the scene.
+    seen: usize,
+    /// Requests may have been lost on the way.
+    loses: bool,
 }
 
 /// A scripted API server whose answers a test may change at any time.
@@ -99,7 +108,7 @@ impl Scene {
     fn new() -> Self {
         let (list, watch): (Handler, Handler) =
             (Box::new(|_, _| list(10, &[("a", 5)])), Box::new(|request, open| open.answer(request)));
-        let script = Arc::new(Mutex::new(Script { list, watch, open: Open::default() }));
+        let script = Arc::new(Mutex::new(Script { list, watch, open: Open::default(), seen: 0, loses: false }));
         let server = FakeApiServer::start(answers(&script));
         Self { address: server.address(), server: Some(server), script }
     }
@@ -122,6 +131,7 @@ impl Scene {
 
     /// Connections are refused until [`Scene::up`].
     fn down(&mut self) {
+        self.script.lock().unwrap().loses = true;
         self.server = None;
         self.close_watches();
     }
@@ -129,6 +139,12 @@ impl Scene {
     fn up(&mut self) -> Instant {
         self.server = Some(FakeApiServer::start_at(self.address, answers(&self.script)));
         Instant::now()
+    }
+
+    /// Closes every connection; new ones are welcome.
+    fn cut_connections(&self) {
+        self.script.lock().unwrap().loses = true;
+        self.server().cut_connections();
     }
 
     /// Ends every open watch in an orderly way.
@@ -173,12 +189,16 @@ impl Scene {
         format!("http://{}", self.address)
     }
 
-    fn exporter(&self, config: &str) -> Exporter {
-        Setup::new(config).kubeconfig(&Kubeconfig::new(self.url()).token("bearer")).start()
+    fn exporter(&self, config: &str) -> Counting {
+        self.start(Setup::new(config).kubeconfig(&Kubeconfig::new(self.url()).token("bearer")))
+    }
+
+    fn start(&self, setup: Setup) -> Counting {
+        Counting { exporter: setup.start(), script: Arc::clone(&self.script) }
     }
 
     /// An exporter with a long interval that has listed, and has its watches open.
-    fn followed(&self, selectors: &[&str]) -> Exporter {
+    fn followed(&self, selectors: &[&str]) -> Counting {
         let mut exporter = self.exporter(&format!("label_selectors: {selectors:?}\n"));
         exporter.wait_until_ready();
         self.await_watches(selectors.len());
@@ -186,10 +206,47 @@ impl Scene {
     }
 }
 
+/// An exporter whose requests were all counted by itself, as its end shows.
+struct Counting {
+    exporter: Exporter,
+    script: Arc<Mutex<Script>>,
+}
+
+impl Deref for Counting {
+    type Target = Exporter;
+
+    fn deref(&self) -> &Exporter {
+        &self.exporter
+    }
+}
+
+impl DerefMut for Counting {
+    fn deref_mut(&mut self) -> &mut Exporter {
+        &mut self.exporter
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        wait_for("every request in jwt_exporter_kube_requests_total", LIMIT, || {
+            let seen = || self.script.lock().unwrap().seen as f64;
+            let before = seen();
+            let samples = find(&self.exporter.metrics(), "jwt_exporter_kube_requests_total", &[]);
+            let counted: f64 = samples.iter().map(|sample| sample.value).sum();
+            let most = if self.script.lock().unwrap().loses { f64::MAX } else { seen() };
+            if (before..=most).contains(&counted) { Ok(()) } else { Err(format!("{counted} counted, {before} seen")) }
+        });
+    }
+}
+
 fn answers(script: &Arc<Mutex<Script>>) -> impl Fn(&Request) -> Answer + Send + Sync + 'static {
     let script = Arc::clone(script);
     move |request| {
-        let Script { list, watch, open } = &mut *script.lock().unwrap();
+        let Script { list, watch, open, seen, .. } = &mut *script.lock().unwrap();
+        *seen += 1;
         if is_watch(request) { watch(request, open) } else { list(request, open) }
     }
 }

@@ -6,9 +6,6 @@ use crate::support::control_plane::Settings;
 use crate::support::process::free_port;
 use crate::support::unique_name;
 
-/// So soon after the server's return the source has to work again.
-const RECOVERY: Duration = Duration::from_secs(15);
-
 fn await_recovery(exporter: &Exporter, back: Instant, of: &[(&str, i64)]) -> String {
     let metrics = exporter.wait_for_metrics("up again", |metrics| up(metrics) == 1.0 && shown(metrics) == state(of));
     assert!(back.elapsed() < RECOVERY, "{:?}", back.elapsed());
@@ -59,9 +56,44 @@ fn a_server_that_goes_away_in_mid_watch() {
     assert_eq!(exporter.log_lines("works again").len(), 1, "{}", exporter.log());
     // Not older than what was seen before it went away.
     assert_eq!(version_asked(&scene.asked(false)[0]), "12");
-    assert_eq!(version_asked(&scene.await_watches(1)[0]), "30");
+    assert_eq!(version_asked(&scene.await_watches(1)[0]), "12");
     scene.send(deleted("b", 31));
     await_state(&exporter, "a change after the recovery", &[("a", 25)]);
+}
+
+/// Of a server that was restarted no version of before can be watched: one list for each watch, from its cache, and no more.
+#[test]
+fn a_server_that_has_forgotten() {
+    let mut scene = Scene::new();
+    let exporter = scene.followed(&["x", "y"]);
+    scene.down();
+    exporter.wait_for_metrics("a failure", |metrics| errors(metrics, "connect") >= 1.0);
+    scene.lists(|_, _| list(30, &[("a", 25)]));
+    scene.watches(|request, open| match version_asked(request).as_str() {
+        "10" => Answer::status_object(410, "Expired"),
+        _ => open.answer(request),
+    });
+    let back = scene.up();
+    await_recovery(&exporter, back, &[("a", 25)]);
+    let lists: Vec<_> = scene.asked(false).iter().map(version_asked).collect();
+    let watches: Vec<_> = scene.asked(true).iter().map(version_asked).collect();
+    assert_eq!((lists, watches), (vec!["10".to_owned(); 2], ["10", "30", "30"].map(str::to_owned).to_vec()));
+}
+
+/// It takes connections and requests, and says nothing: that is noticed, and no sign of life.
+#[test]
+fn a_watch_that_is_not_answered() {
+    let scene = Scene::new();
+    let exporter = scene.followed(&["x"]);
+    scene.watches(|_, _| Answer::silence());
+    scene.send(b"garbage\n".to_vec());
+    scene.await_watches(2);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!((up(&exporter.metrics()), exporter.log_lines("works again").len()), (0.0, 0), "{}", exporter.log());
+    scene.watches_stay_open();
+    exporter.wait_for_metrics("it is given up", |metrics| errors(metrics, "timeout") == 1.0);
+    await_recovery(&exporter, Instant::now(), &[("a", 5)]);
+    assert_eq!(scene.asked(true).len(), 3);
 }
 
 #[test]

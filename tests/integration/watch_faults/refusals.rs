@@ -30,7 +30,7 @@ fn a_token_that_is_rotated_in_mid_watch() {
     let setup = Setup::new("");
     let token_file = setup.folder().join("token");
     std::fs::write(&token_file, "first").unwrap();
-    let mut exporter = setup.kubeconfig(&Kubeconfig::new(scene.url()).token_file("token")).start();
+    let mut exporter = scene.start(setup.kubeconfig(&Kubeconfig::new(scene.url()).token_file("token")));
     exporter.wait_until_ready();
     scene.await_watches(1);
     scene.send(put("a", 31));
