@@ -21,9 +21,17 @@ pub(super) struct Job {
 }
 
 /// Requests that wait for a responder.
+#[derive(Default)]
 pub(super) struct Jobs {
-    queue: Mutex<VecDeque<Job>>,
+    queue: Mutex<Queue>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Responders that have nothing to do, also those that have been called and not yet come.
+    idle: usize,
 }
 
 /// Whom each of the responders is writing to.
@@ -37,7 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Starts the threads.
 pub(super) fn start(private: Private) -> io::Result<(Arc<Jobs>, Responders)> {
-    let jobs = Arc::new(Jobs { queue: Mutex::default(), more: Condvar::new() });
+    let jobs = Arc::new(Jobs::default());
     let count = if most_descriptor() < FEW_DESCRIPTORS { FEW_RESPONDERS } else { RESPONDERS };
     let mut slots = Vec::with_capacity(count);
     for (number, connection) in private.connect(count)?.into_iter().enumerate() {
@@ -59,28 +67,30 @@ impl Jobs {
     /// Puts a request into the queue. If there is no room, gives the oldest one back.
     pub(super) fn push(&self, job: Job) -> Option<Job> {
         let mut queue = lock(&self.queue);
-        let oldest = if queue.len() >= MOST_QUEUED { queue.pop_front() } else { None };
-        queue.push_back(job);
+        let oldest = if queue.jobs.len() >= MOST_QUEUED { queue.jobs.pop_front() } else { None };
+        queue.jobs.push_back(job);
         drop(queue);
         self.more.notify_one();
         oldest
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        lock(&self.queue).is_empty()
-    }
-
-    /// How many have waited for so long.
+    /// How many requests have waited for so long that no responder is free for.
     pub(super) fn waiting(&self, now: Instant, long: Duration) -> usize {
-        lock(&self.queue).iter().filter(|job| now.saturating_duration_since(job.since) >= long).count()
+        let queue = lock(&self.queue);
+        let waiting = queue.jobs.iter().filter(|job| now.saturating_duration_since(job.since) >= long).count();
+        waiting.saturating_sub(queue.idle)
     }
 
     fn pop(&self) -> Job {
         let mut queue = lock(&self.queue);
+        queue.idle += 1;
         loop {
             // The newest first: behind a crowd that does not read its answers, a scrape would come too late for its scraper.
-            match queue.pop_back() {
-                Some(job) => return job,
+            match queue.jobs.pop_back() {
+                Some(job) => {
+                    queue.idle -= 1;
+                    return job;
+                }
                 None => queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -164,6 +174,25 @@ mod tests {
         assert_eq!(responders.cut_slowest(1), 1);
         assert_eq!(slow(), [true, false, false, false]);
         assert_eq!(responders.cut_slowest(9), 1);
+    }
+
+    #[test]
+    fn a_request_waits_only_where_no_responder_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (now, long) = (Instant::now(), Duration::from_millis(100));
+        let job = || Job {
+            since: now,
+            client: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            admitted: Admitted { is_head: false, target: "/".into(), accept_encoding: String::new(), is_1_0: false },
+        };
+        let jobs = Jobs::default();
+        // Two that were called, and have not come yet.
+        lock(&jobs.queue).idle = 2;
+        let waits = [(); 3].map(|()| {
+            jobs.push(job());
+            [jobs.waiting(now + long, long), jobs.waiting(now, long)]
+        });
+        assert_eq!(waits, [[0, 0], [0, 0], [1, 0]]);
     }
 
     #[test]

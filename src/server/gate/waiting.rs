@@ -75,7 +75,6 @@ impl Waiting {
             for at in (0..self.connections.len()).rev() {
                 self.tend(at, readable.get(at).copied().unwrap_or_default(), now);
             }
-            // A free responder would have taken them.
             let waiting = self.jobs.waiting(now, TICK);
             if waiting > 0 {
                 self.cut_slowest(waiting, now);
@@ -104,7 +103,7 @@ impl Waiting {
         // A negative descriptor is passed over.
         entries.push(entry(if accepting { self.listener.as_raw_fd() } else { -1 }, libc::POLLIN));
         entries.extend(self.connections.iter().map(|connection| entry(connection.stream.as_raw_fd(), libc::POLLIN)));
-        let idle = self.connections.is_empty() && self.jobs.is_empty() && accepting;
+        let idle = self.connections.is_empty() && self.jobs.waiting(Instant::now(), Duration::ZERO) == 0 && accepting;
         let timeout = if idle { -1 } else { i32::try_from(TICK.as_millis()).unwrap_or(100) };
         let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
         // SAFETY: `entries` has `count` entries and lives through the call.
