@@ -1,6 +1,5 @@
 //! Why a request to an API server failed, in words that an operator can act on.
 
-use super::status;
 use crate::http_client::HttpError;
 use crate::log::escape;
 use std::fmt;
