@@ -159,7 +159,8 @@ fn a_watch_that_fails_alone_is_tried_again_and_lists_nothing() {
         scene.script.lock().unwrap().open.0.retain(|(request, _)| namespace(request) != name);
     };
     end(&scene, "bad");
-    let metrics = exporter.wait_for_metrics("a failure", |metrics| errors(metrics, "server_error") >= 1.0);
+    let metrics =
+        exporter.wait_for_metrics("a failure", |metrics| errors(metrics, "server_error") >= 1.0 && up(metrics) == 0.0);
     assert_eq!((scopes_up(&metrics, ["bad", "good"]), up(&metrics)), ([0.0, 1.0], 0.0), "{}", exporter.log());
     assert_eq!(exporter.log_lines("[ERROR]").len(), 1, "{}", exporter.log());
     scene.watches_stay_open();
