@@ -78,7 +78,7 @@ fn observe(observer: &mut Observer, annotation: Option<&str>, value: DataValue<'
 /// What is shown and what is wrong, each with its place in the value.
 fn reasons(secret: &SecretObservation) -> Vec<String> {
     let key = |location: &str| location.split("\",secret_name=").next().map(str::to_owned).expect("a place");
-    let tokens = secret.tokens.iter().map(|token| format!("{} {:?}", key(token.location()), token.expires));
+    let tokens = secret.tokens.iter().map(|token| format!("{} {:?}", key(token.location()), token.expires()));
     let errors = secret.errors.iter().map(|error| format!("{} {}", key(&error.location), error.reason.as_str()));
     tokens.chain(errors).collect()
 }

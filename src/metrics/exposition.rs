@@ -22,9 +22,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Those of `out`: a scraper that went away.
 pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     let mut text = Text::new(out);
-    detailed(&mut text, snapshot, EXPIRATION, &|token| token.expires.map(|at| at.0))?;
-    detailed(&mut text, snapshot, ISSUED_AT, &|token| token.issued.map(|at| at.0))?;
-    detailed(&mut text, snapshot, ISSUED_AT_DOCUMENTED, &|token| token.issued.map(|at| at.0))?;
+    detailed(&mut text, snapshot, EXPIRATION, &|token| token.expires().map(|at| at.0))?;
+    detailed(&mut text, snapshot, ISSUED_AT, &|token| token.issued().map(|at| at.0))?;
+    detailed(&mut text, snapshot, ISSUED_AT_DOCUMENTED, &|token| token.issued().map(|at| at.0))?;
 
     let mut info = text.family(TOKEN_INFO);
     snapshot.each_token(&mut |token| {
@@ -32,12 +32,12 @@ pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()
         info.sample(&labels, 1)
     })?;
     info.end();
-    dates(&mut text, snapshot, TOKEN_EXPIRATION, &|token| token.expires)?;
-    dates(&mut text, snapshot, TOKEN_ISSUED_AT, &|token| token.issued)?;
-    dates(&mut text, snapshot, TOKEN_NOT_BEFORE, &|token| token.not_before)?;
+    dates(&mut text, snapshot, TOKEN_EXPIRATION, &|token| token.expires())?;
+    dates(&mut text, snapshot, TOKEN_ISSUED_AT, &|token| token.issued())?;
+    dates(&mut text, snapshot, TOKEN_NOT_BEFORE, &|token| token.not_before())?;
     let mut endless = text.family(TOKEN_NEVER_EXPIRES);
     snapshot.each_token(&mut |token| {
-        if token.token_type != TokenType::Jws || token.expires.is_some() {
+        if token.token_type != TokenType::Jws || token.expires().is_some() {
             return Ok(());
         }
         endless.sample(&[token.location()], 1)
@@ -64,8 +64,8 @@ pub fn encode_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()
 /// Those of `out`: a scraper that went away.
 pub fn encode_passing(snapshot: &Snapshot, own: &OwnMetrics, now: UnixSeconds, out: &mut dyn Write) -> io::Result<()> {
     let mut text = Text::new(out);
-    detailed(&mut text, snapshot, EXPIRES_IN, &|token| token.expires.map(|at| at.since(now)))?;
-    detailed(&mut text, snapshot, ISSUED_SINCE, &|token| token.issued.map(|at| now.since(at)))?;
+    detailed(&mut text, snapshot, EXPIRES_IN, &|token| token.expires().map(|at| at.since(now)))?;
+    detailed(&mut text, snapshot, ISSUED_SINCE, &|token| token.issued().map(|at| now.since(at)))?;
     own.encode_logins(now, &mut text)?;
     own.encode(&mut text)?;
     text.end()

@@ -439,6 +439,6 @@ mod tests {
         let document = format!(r#"{{"a":"{}","a":"{}"}}"#, token(r#"{"exp":1}"#), token(r#"{"exp":2}"#));
         let observation = observe(None, &[("k", &document)], true).unwrap();
         assert_eq!(observation.tokens.len(), 1);
-        assert_eq!(observation.tokens[0].expires, Some(crate::time::UnixSeconds(2)));
+        assert_eq!(observation.tokens[0].expires(), Some(crate::time::UnixSeconds(2)));
     }
 }

@@ -172,12 +172,26 @@ pub struct TokenObservation {
     pub joined: bool,
     /// Signed or encrypted.
     pub token_type: TokenType,
-    /// `exp`.
-    pub expires: Option<UnixSeconds>,
-    /// `iat`.
-    pub issued: Option<UnixSeconds>,
-    /// `nbf`.
-    pub not_before: Option<UnixSeconds>,
+    expires: Date,
+    issued: Date,
+    not_before: Date,
+}
+
+/// A date, or none, in eight bytes: an `Option<UnixSeconds>` has sixteen, and each token has three. None is a number that no date of a
+/// token can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Date(i64);
+
+impl Date {
+    const NONE: Self = Self(i64::MIN);
+
+    fn of(date: Option<UnixSeconds>) -> Self {
+        date.map_or(Self::NONE, |UnixSeconds(at)| Self(at))
+    }
+
+    fn at(self) -> Option<UnixSeconds> {
+        (self != Self::NONE).then_some(UnixSeconds(self.0))
+    }
 }
 
 /// The label sets of a token's series in the detailed families, in pieces.
@@ -254,9 +268,9 @@ impl TokenObservation {
             series: short(series),
             joined,
             token_type: jwt.token_type,
-            expires: claims.expires.at(),
-            issued: claims.issued.at(),
-            not_before: claims.not_before.at(),
+            expires: Date::of(claims.expires.at()),
+            issued: Date::of(claims.issued.at()),
+            not_before: Date::of(claims.not_before.at()),
         }
     }
 
@@ -270,6 +284,24 @@ impl TokenObservation {
             tail_end: location_end.saturating_add(self.tail_end.saturating_sub(self.location_end)),
             ..*self
         }
+    }
+
+    /// `exp`.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixSeconds> {
+        self.expires.at()
+    }
+
+    /// `iat`.
+    #[must_use]
+    pub fn issued(&self) -> Option<UnixSeconds> {
+        self.issued.at()
+    }
+
+    /// `nbf`.
+    #[must_use]
+    pub fn not_before(&self) -> Option<UnixSeconds> {
+        self.not_before.at()
     }
 
     fn part(&self, from: u32, to: u32) -> &str {
@@ -423,6 +455,14 @@ mod tests {
         assert_eq!(token.location(), r#"secret_key="k",secret_name="s",secret_namespace="ns""#);
         assert_eq!(token.tail(), r#"secret_key="k",secret_name="s",secret_namespace="ns",subject="s""#);
         assert_eq!(token.series().collect::<Vec<_>>(), [r#"role="",scope="","#]);
+    }
+
+    #[test]
+    fn beside_its_text_a_token_is_small() {
+        let token =
+            observe(ClaimsSet { expires: crate::jwt::NumericDate::At(UnixSeconds(-1)), ..ClaimsSet::default() });
+        assert_eq!((token.expires(), token.issued(), token.not_before()), (Some(UnixSeconds(-1)), None, None));
+        assert!(size_of::<TokenObservation>() <= 72, "{}", size_of::<TokenObservation>());
     }
 
     #[test]

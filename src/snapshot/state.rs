@@ -39,7 +39,7 @@ impl Row<'_> {
     #[must_use]
     pub fn state(&self, now: UnixSeconds, window: i64) -> State {
         let Some(token) = self.token() else { return State::Unreadable };
-        match token.expires {
+        match token.expires() {
             Some(at) if at <= now => State::Expired,
             Some(at) if at.since(now) <= window => State::Expiring,
             Some(_) => State::Valid,

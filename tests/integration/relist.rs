@@ -45,6 +45,6 @@ fn a_secret_that_did_not_change_is_carried_over_from_poll_to_poll() {
     assert_eq!((before.len(), after.len()), (2, 2));
     let is_the_same: Vec<bool> = before.iter().zip(after).map(|(before, after)| Arc::ptr_eq(before, after)).collect();
     assert_eq!(is_the_same, [false, true], "the second alone did not change");
-    let expiries = after.iter().map(|secret| secret.tokens[0].expires.map(|at| at.0)).collect::<Vec<_>>();
+    let expiries = after.iter().map(|secret| secret.tokens[0].expires().map(|at| at.0)).collect::<Vec<_>>();
     assert_eq!(expiries, [Some(6), Some(5)]);
 }

@@ -84,10 +84,10 @@ impl Answer<'_> {
         let mut object = members(line.row.labels());
         object.insert("type".into(), token.token_type.as_str().into());
         object.insert("state".into(), line.state.as_str().into());
-        insert_date(&mut object, "issued_at", token.issued);
-        insert_date(&mut object, "expires_at", token.expires);
-        insert_date(&mut object, "not_before", token.not_before);
-        object.insert("expires_in_seconds".into(), token.expires.map(|at| at.since(self.now)).into());
+        insert_date(&mut object, "issued_at", token.issued());
+        insert_date(&mut object, "expires_at", token.expires());
+        insert_date(&mut object, "not_before", token.not_before());
+        object.insert("expires_in_seconds".into(), token.expires().map(|at| at.since(self.now)).into());
         object.insert("logins".into(), logins(line));
         Some(Value::Object(object))
     }
@@ -115,7 +115,7 @@ impl Answer<'_> {
             let token = row.token();
             let rfc3339 = |at: Option<UnixSeconds>| at.map(|at| at.to_string()).unwrap_or_default();
             let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
-            let (issued, expires) = (token.and_then(|token| token.issued), token.and_then(|token| token.expires));
+            let (issued, expires) = (token.and_then(|token| token.issued()), token.and_then(|token| token.expires()));
             let reasons: Vec<&str> = row.errors().map(|(reason, _)| reason.as_str()).collect();
             let details: Vec<&str> = row.errors().map(|(_, detail)| detail).collect();
             let theirs = |name: &str| cell(&row.label(name));

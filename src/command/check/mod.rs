@@ -74,7 +74,7 @@ impl<'a> Answer<'a> {
         let mut lines: Vec<_> = snapshot.rows().map(line).collect();
         // Stable: the same date leaves the order of the places. What has no date comes last, near the summary.
         lines.sort_by_key(|line| {
-            let expires = line.row.token().and_then(|token| token.expires).map_or(i64::MAX, |at| at.0);
+            let expires = line.row.token().and_then(|token| token.expires()).map_or(i64::MAX, |at| at.0);
             (expires, line.state)
         });
         Self { snapshot, now, window, lines }
@@ -187,12 +187,12 @@ impl<'a> Answer<'a> {
         let when = |at: Option<UnixSeconds>| at.map(minute).unwrap_or_default();
         let words = match (state, token) {
             (State::Unreadable, _) => "unreadable".to_owned(),
-            (_, Some(token)) => expiry(token.expires, self.now),
+            (_, Some(token)) => expiry(token.expires(), self.now),
             (_, None) => String::new(),
         };
         let reasons: Vec<&str> = row.errors().map(|(reason, _)| reason.as_str()).collect();
         let mut details: Vec<String> = row.errors().map(|(_, detail)| escape(detail).into_owned()).collect();
-        if let Some(begins) = token.and_then(|token| token.not_before).filter(|begins| *begins > self.now) {
+        if let Some(begins) = token.and_then(|token| token.not_before()).filter(|begins| *begins > self.now) {
             details.push(format!("not valid before {}", date(begins)));
         }
         [
@@ -200,8 +200,8 @@ impl<'a> Answer<'a> {
             label("algorithm"),
             label("issuer"),
             label("subject"),
-            when(token.and_then(|token| token.issued)),
-            when(token.and_then(|token| token.expires)),
+            when(token.and_then(|token| token.issued())),
+            when(token.and_then(|token| token.expires())),
             words,
             String::new(),
             String::new(),

@@ -276,7 +276,7 @@ fn lines_of(row: &Row<'_>, now: UnixSeconds) -> Vec<String> {
         if !algorithm.is_empty() {
             kind = format!("{kind}, {algorithm}");
         }
-        let when = match token.expires {
+        let when = match token.expires() {
             Some(at) => format!("expires {} ({})", date(at), expiry(Some(at), now)),
             None => "no date of expiry".to_owned(),
         };

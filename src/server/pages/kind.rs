@@ -33,7 +33,7 @@ impl Kind {
 
     /// That of a row, by its dates.
     pub(super) fn of(row: &Row<'_>, now: UnixSeconds) -> Self {
-        let begins_later = row.token().and_then(|token| token.not_before).is_some_and(|begins| begins > now);
+        let begins_later = row.token().and_then(|token| token.not_before()).is_some_and(|begins| begins > now);
         match row.state(now, SOON) {
             State::Expired => Self::Expired,
             State::Unreadable => Self::Unreadable,

@@ -116,7 +116,7 @@ fn rank(order: Order, kind: Kind, row: &Row<'_>) -> (i64, bool) {
     match order {
         Order::Namespace => (0, false),
         Order::Expiry => {
-            let expires = row.token().and_then(|token| token.expires);
+            let expires = row.token().and_then(|token| token.expires());
             (expires.map_or(i64::MAX, |at| at.0), kind == Kind::Unreadable)
         }
     }

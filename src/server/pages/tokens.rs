@@ -166,7 +166,7 @@ fn state(page: &mut String, kind: Kind, row: &Row<'_>, now: UnixSeconds) {
     page.push_str("<td role=\"cell\"><span class=\"state\">");
     page.push_str(kind.words());
     page.push_str("</span>");
-    if let Some(begins) = row.token().and_then(|token| token.not_before).filter(|begins| *begins > now) {
+    if let Some(begins) = row.token().and_then(|token| token.not_before()).filter(|begins| *begins > now) {
         span(page, "note", &["begins ", &from_now(begins, now)]);
     }
     for (reason, detail) in row.errors() {
@@ -180,7 +180,7 @@ fn state(page: &mut String, kind: Kind, row: &Row<'_>, now: UnixSeconds) {
 }
 
 fn expires(page: &mut String, row: &Row<'_>, now: UnixSeconds) -> Result {
-    let expires = row.token().and_then(|token| token.expires);
+    let expires = row.token().and_then(|token| token.expires());
     // Where the column's head is not seen; behind "Expired" nothing has to be said.
     let label = if expires.is_some_and(|at| at <= now) { "" } else { "<span class=\"label\">expires</span>" };
     write!(page, r#"<td role="cell" class="when">{label}"#)?;
@@ -248,7 +248,7 @@ fn more(page: &mut String, row: &Row<'_>, now: UnixSeconds) -> Result {
     page.push_str("<details><summary>More<span class=\"vh\"> about ");
     push_text(page, &row.label("secret_name"));
     page.push_str("</span></summary><dl>");
-    for (name, at) in [("issued", token.issued), ("valid from", token.not_before)] {
+    for (name, at) in [("issued", token.issued()), ("valid from", token.not_before())] {
         if let Some(at) = at {
             write!(
                 page,

@@ -44,7 +44,7 @@ fn shown(source: &FilesSource, folder: &Path) -> Vec<String> {
         let path = Path::new(&*secret.name);
         let path = path.strip_prefix(folder).or_else(|_| path.strip_prefix(&real)).unwrap_or(path);
         let tokens = secret.tokens.iter().map(|token| {
-            let expires = token.expires.map_or(0, |UnixSeconds(at)| at);
+            let expires = token.expires().map_or(0, |UnixSeconds(at)| at);
             format!(" {}={expires}", key(token.location()))
         });
         let errors = secret.errors.iter().map(|error| format!(" {}!{}", key(&error.location), error.reason.as_str()));
