@@ -12,6 +12,7 @@ mod label_set;
 mod observer;
 mod read_back;
 mod reason;
+mod secret;
 mod showing;
 mod token;
 mod view;
@@ -24,6 +25,7 @@ pub use label_set::{
 pub use observer::{Observer, Reading};
 pub use read_back::labels;
 pub use reason::Reason;
+pub use secret::{SecretObservation, TokenError};
 pub use showing::{Showing, Showings, TokenSeries};
-pub use token::{Bounds, LabelSets, SecretObservation, TokenError, TokenObservation, location};
+pub use token::{Bounds, LabelSets, TokenObservation, location};
 pub use view::{DataValue, FileView, MAX_VALUE_BYTES, SecretView};
