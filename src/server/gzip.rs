@@ -5,9 +5,8 @@
 //! depends on the clock is compressed for each scrape and follows. All of it is ONE member (RFC 1952): the checksum of the
 //! whole is combined from those of the parts. Of several members some readers take only the first.
 //!
-//! However many scrape and however slowly, one such segment is held, that of the newest snapshot: scrapers that come together wait for
-//! one of them to compress it, and one that is still reading the segment of an older snapshot has the rest of it compressed anew on its
-//! way out. So a slow scraper costs a compressor and a few buffers, half a megabyte, and never a segment of its own.
+//! Scrapers that come together wait for one of them to compress it, and share what it made. One that is still reading that of an older
+//! snapshot keeps it until it has written it to its client.
 
 use crate::metrics::{OwnMetrics, encode_lasting, encode_passing};
 use crate::snapshot::Snapshot;
@@ -36,7 +35,7 @@ pub struct Lasting {
 
 /// Where the segment of one snapshot is, or is to be. Who finds nothing compresses it under the lock, for all who wait there. It goes to
 /// memory and not to a client, so nobody waits for a slow one; if it fails, or panics, the next one tries.
-type Place = Mutex<Option<Segment>>;
+type Place = Mutex<Option<Arc<Segment>>>;
 
 struct Segment {
     deflated: Vec<u8>,
@@ -48,61 +47,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lasting {
-    /// Gives up the segment of any other snapshot.
-    fn begin(&self, snapshot: &Arc<Snapshot>) {
-        let mut newest = lock(&self.newest);
-        if !std::ptr::eq(newest.0.as_ptr(), Arc::as_ptr(snapshot)) {
-            *newest = (Arc::downgrade(snapshot), Arc::default());
-        }
-    }
-
-    /// Puts what stands at `at` into `piece`: nothing behind the end. Returns the checksum of the whole segment; `None` if it was
-    /// given up for that of another snapshot.
-    fn piece(&self, snapshot: &Arc<Snapshot>, at: usize, piece: &mut Vec<u8>) -> io::Result<Option<Crc>> {
+    fn of(&self, snapshot: &Arc<Snapshot>) -> io::Result<Arc<Segment>> {
         let place = {
-            let newest = lock(&self.newest);
+            let mut newest = lock(&self.newest);
             if !std::ptr::eq(newest.0.as_ptr(), Arc::as_ptr(snapshot)) {
-                return Ok(None);
+                *newest = (Arc::downgrade(snapshot), Arc::default());
             }
             Arc::clone(&newest.1)
         };
         let mut place = lock(&place);
-        let segment = match &mut *place {
-            Some(segment) => segment,
-            nothing => {
-                let mut deflated = Vec::new();
-                let checksum = deflate_lasting(snapshot, &mut deflated)?;
-                deflated.shrink_to_fit();
-                nothing.insert(Segment { deflated, checksum })
-            }
-        };
-        let rest = segment.deflated.get(at..).unwrap_or_default();
-        piece.clear();
-        piece.extend_from_slice(rest.get(..PIECE).unwrap_or(rest));
-        let mut checksum = Crc::new();
-        checksum.combine(&segment.checksum);
-        Ok(Some(checksum))
-    }
-
-    /// Writes the segment; returns its checksum.
-    fn write(&self, snapshot: &Arc<Snapshot>, out: &mut dyn Write) -> io::Result<Crc> {
-        let (mut written, mut piece) = (0, Vec::new());
-        while let Some(checksum) = self.piece(snapshot, written, &mut piece)? {
-            if piece.is_empty() {
-                return Ok(checksum);
-            }
-            out.write_all(&piece)?;
-            written += piece.len();
+        if let Some(segment) = &*place {
+            return Ok(Arc::clone(segment));
         }
-        // The same text makes the same bytes.
-        deflate_lasting(snapshot, &mut Behind { skipped: written, out })
+        let mut deflated = Vec::new();
+        let mut deflate = Deflate::new(&mut deflated);
+        encode_lasting(snapshot, &mut deflate)?;
+        let checksum = deflate.end_segment()?;
+        deflated.shrink_to_fit();
+        Ok(Arc::clone(place.insert(Arc::new(Segment { deflated, checksum }))))
     }
-}
-
-fn deflate_lasting(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<Crc> {
-    let mut deflate = Deflate::new(out);
-    encode_lasting(snapshot, &mut deflate)?;
-    deflate.end_segment()
 }
 
 /// Writes the exposition as one gzip member. `lasting` is kept from one scrape to the next.
@@ -116,34 +79,18 @@ pub fn write_gzip(
     lasting: &Lasting,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    lasting.begin(snapshot);
+    let segment = lasting.of(snapshot)?;
     out.write_all(&HEADER)?;
-    let mut checksum = lasting.write(snapshot, out)?;
+    out.write_all(&segment.deflated)?;
+    let mut checksum = Crc::new();
+    checksum.combine(&segment.checksum);
+    drop(segment);
     let mut deflate = Deflate::new(&mut *out);
     encode_passing(snapshot, own, now, &mut deflate)?;
     checksum.combine(&deflate.end_segment()?);
     out.write_all(&LAST_BLOCK)?;
     out.write_all(&checksum.sum().to_le_bytes())?;
     out.write_all(&checksum.amount().to_le_bytes())
-}
-
-/// Lets pass what stands behind the first bytes.
-struct Behind<'a> {
-    skipped: usize,
-    out: &'a mut dyn Write,
-}
-
-impl Write for Behind<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let rest = bytes.get(self.skipped..).unwrap_or_default();
-        self.skipped = self.skipped.saturating_sub(bytes.len());
-        self.out.write_all(rest)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
 
 /// Compresses what is written to it into blocks of its own.
@@ -277,13 +224,10 @@ mod tests {
         text
     }
 
-    /// The lasting part as a member of its own, as a client gets it.
-    fn scrape(lasting: &Lasting, snapshot: &Arc<Snapshot>, out: &mut dyn Write) {
-        out.write_all(&HEADER).unwrap();
-        let checksum = lasting.write(snapshot, out).unwrap();
-        for end in [&LAST_BLOCK[..], &checksum.sum().to_le_bytes(), &checksum.amount().to_le_bytes()] {
-            out.write_all(end).unwrap();
-        }
+    /// A segment as a member of its own, unpacked.
+    fn unpacked(segment: &Segment) -> Vec<u8> {
+        let ends = [&segment.checksum.sum().to_le_bytes()[..], &segment.checksum.amount().to_le_bytes()].concat();
+        gunzip(&[&HEADER[..], &segment.deflated, &LAST_BLOCK, &ends].concat())
     }
 
     /// The place of the newest snapshot.
@@ -293,105 +237,51 @@ mod tests {
 
     #[test]
     fn the_lasting_part_is_compressed_once_for_each_snapshot() {
-        let (first, second) = (large(), large());
+        let (first, second) = (large(), Arc::new(Snapshot::default()));
         let lasting = Lasting::default();
-        lasting.begin(&first);
-        scrape(&lasting, &first, &mut io::sink());
-        // Whoever compressed it again would not write this.
-        lock(&place(&lasting)).as_mut().unwrap().deflated = b"that of the first".to_vec();
-        lasting.begin(&first);
-        let (mut again, mut other) = (Vec::new(), Vec::new());
-        lasting.write(&first, &mut again).unwrap();
-        assert_eq!(again, b"that of the first");
-        lasting.begin(&second);
-        scrape(&lasting, &second, &mut other);
-        assert!(gunzip(&other) == plain(&second));
+        let segment = lasting.of(&first).unwrap();
+        assert!(unpacked(&segment) == plain(&first));
+        assert!(Arc::ptr_eq(&segment, &lasting.of(&first).unwrap()));
+        let other = lasting.of(&second).unwrap();
+        assert!(unpacked(&other) == plain(&second));
+        let only = Arc::downgrade(&segment);
+        drop(segment);
+        assert!(only.upgrade().is_none(), "that of a snapshot that is gone is kept");
     }
 
     #[test]
     fn who_comes_while_it_is_compressed_waits_for_that() {
         let (snapshot, lasting) = (large(), Arc::new(Lasting::default()));
-        lasting.begin(&snapshot);
+        *lock(&lasting.newest) = (Arc::downgrade(&snapshot), Arc::default());
         let compressed = place(&lasting);
         let mut compressing = lock(&compressed);
         let scrapers: Vec<_> = (0..3)
             .map(|_| {
                 let (snapshot, lasting) = (Arc::clone(&snapshot), Arc::clone(&lasting));
-                std::thread::spawn(move || {
-                    let mut out = Vec::new();
-                    lasting.begin(&snapshot);
-                    lasting.write(&snapshot, &mut out).unwrap();
-                    out
-                })
+                std::thread::spawn(move || lasting.of(&snapshot).unwrap())
             })
             .collect();
         // That of `lasting`, ours, and theirs: now they can only wait.
         while Arc::strong_count(&compressed) < 2 + scrapers.len() {
             std::thread::yield_now();
         }
-        *compressing = Some(Segment { deflated: b"of somebody else".to_vec(), checksum: Crc::new() });
+        *compressing = Some(Arc::new(Segment { deflated: b"of somebody else".to_vec(), checksum: Crc::new() }));
         drop(compressing);
         for scraper in scrapers {
-            assert_eq!(scraper.join().unwrap(), b"of somebody else");
+            assert_eq!(scraper.join().unwrap().deflated, b"of somebody else");
         }
     }
 
     #[test]
     fn a_panic_of_the_one_that_compresses_leaves_it_to_the_next() {
         let (snapshot, lasting) = (large(), Lasting::default());
-        lasting.begin(&snapshot);
+        *lock(&lasting.newest) = (Arc::downgrade(&snapshot), Arc::default());
         let compressed = place(&lasting);
         let died = std::thread::spawn(move || {
             let _compressing = lock(&compressed);
             panic!("on purpose");
         });
         assert!(died.join().is_err());
-        let mut out = Vec::new();
-        scrape(&lasting, &snapshot, &mut out);
-        assert!(gunzip(&out) == plain(&snapshot));
-    }
-
-    /// A client that reads so much, and then waits until somebody has scraped another snapshot.
-    struct Slow<'a> {
-        read: Vec<u8>,
-        until: usize,
-        lasting: &'a Lasting,
-        segment: std::sync::Weak<Place>,
-    }
-
-    impl Write for Slow<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let before = self.read.len();
-            self.read.extend_from_slice(bytes);
-            if (before..self.read.len()).contains(&self.until) {
-                let other = Arc::default();
-                self.lasting.begin(&other);
-                scrape(self.lasting, &other, &mut io::sink());
-                assert!(self.segment.upgrade().is_none(), "a slow client holds a segment");
-            }
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_slow_scraper_holds_no_segment_and_gets_its_own_snapshot_whole() {
-        let snapshot = large();
-        let mut whole = Vec::new();
-        let lasting = Lasting::default();
-        lasting.begin(&snapshot);
-        scrape(&lasting, &snapshot, &mut whole);
-        assert!(whole.len() > 2 * PIECE, "{}", whole.len());
-        for until in [0, HEADER.len(), PIECE, PIECE + HEADER.len(), 2 * PIECE] {
-            lasting.begin(&snapshot);
-            let segment = Arc::downgrade(&place(&lasting));
-            let mut slow = Slow { read: Vec::new(), until, lasting: &lasting, segment };
-            scrape(&lasting, &snapshot, &mut slow);
-            assert!(slow.read == whole, "{until}");
-        }
-        assert!(gunzip(&whole) == plain(&snapshot));
+        assert!(unpacked(&lasting.of(&snapshot).unwrap()) == plain(&snapshot));
     }
 }
